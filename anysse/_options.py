@@ -1,0 +1,103 @@
+"""The option values of a stream: frozen, checked when made. No clock, no I/O."""
+
+import math
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from ._errors import InvalidRequest
+
+Kind: TypeAlias = Literal["feed", "reply"]
+Resend: TypeAlias = Literal["safe", "undelivered", "always"]
+
+FEED_IDLE = 300.0
+"""Seconds of silence after which a feed's connection is given up, unless told otherwise."""
+
+
+class StreamStatus(StrEnum):
+    """Where a stream is in its life."""
+
+    IDLE = "idle"
+    """Not begun, or closed by its user."""
+    CONNECTING = "connecting"
+    """An attempt is under way."""
+    CONNECTED = "connected"
+    """The server accepted the stream; events come as it sends them."""
+    WAITING = "waiting"
+    """Between two attempts."""
+    PAUSED = "paused"
+    """Held by its user."""
+    COMPLETED = "completed"
+    """Ended as it should: at its done event, its end, or a 204."""
+    ERROR = "error"
+    """Failed for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long a stream waits, in seconds; None waits for ever.
+
+    Args:
+        connect: For a TCP and TLS connection, and for a place in the client's pool.
+        response: For the response, from the start of an attempt; redirects are part of it.
+        first_event: For the first event of a connection, from its response.
+        idle: For the next byte, comments included: a connection that is silent longer is given up,
+            at most a sixteenth of this later. ``"default"`` is 300 s for a feed, None for a reply.
+        total: For the whole stream, reconnections included.
+
+    Raises:
+        InvalidRequest: A value is no positive number.
+    """
+
+    connect: float | None = 10.0
+    response: float | None = 60.0
+    first_event: float | None = None
+    idle: float | Literal["default"] | None = "default"
+    total: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None or (field.name == "idle" and value == "default"):
+                continue
+            check_seconds(f"timeouts.{field.name}", value)
+
+    @classmethod
+    def of(cls, timeouts: "Timeouts | float | None") -> "Timeouts":
+        """Take what a caller may write: a number is the seconds until the response, None no timeout at all.
+
+        Raises:
+            InvalidRequest: It is neither, or no positive number.
+        """
+        if isinstance(timeouts, Timeouts):
+            return timeouts
+        if timeouts is None:
+            return cls(connect=None, response=None, idle=None)
+        check_seconds("timeouts", timeouts)
+        return cls(connect=min(10.0, timeouts), response=timeouts)
+
+    def idle_of(self, kind: Kind) -> float | None:
+        """Give the idle timeout of a stream of this kind, in seconds or None."""
+        if self.idle == "default":
+            return FEED_IDLE if kind == "feed" else None
+        return self.idle
+
+
+def check_seconds(argument: str, value: object) -> None:
+    """Refuse what is no positive, finite number of seconds."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value <= 0:
+        raise InvalidRequest(argument, f"must be seconds above zero or None, not {value!r}")
+
+
+def check_count(argument: str, value: object, *, minimum: int) -> None:
+    """Refuse what is no whole number from ``minimum`` on."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise InvalidRequest(argument, f"must be a whole number from {minimum} on, not {value!r}")
+
+
+def check_choice(argument: str, value: object, choices: tuple[object, ...]) -> None:
+    """Refuse what is none of ``choices``."""
+    if value not in choices:
+        known = " or ".join(repr(choice) for choice in choices)
+        raise InvalidRequest(argument, f"must be {known}, not {value!r}")
