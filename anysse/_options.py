@@ -1,11 +1,10 @@
 """The option values of a stream: frozen, checked when made. No clock, no I/O."""
 
-import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from ._errors import InvalidRequest
+from ._check import check_seconds
 
 Kind: TypeAlias = Literal["feed", "reply"]
 Resend: TypeAlias = Literal["safe", "undelivered", "always"]
@@ -81,23 +80,3 @@ class Timeouts:
         if self.idle == "default":
             return FEED_IDLE if kind == "feed" else None
         return self.idle
-
-
-def check_seconds(argument: str, value: object) -> None:
-    """Refuse what is no positive, finite number of seconds."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value <= 0:
-        raise InvalidRequest(argument, f"must be seconds above zero or None, not {value!r}")
-
-
-def check_count(argument: str, value: object, *, minimum: int) -> None:
-    """Refuse what is no whole number from ``minimum`` on."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise InvalidRequest(argument, f"must be a whole number from {minimum} on, not {value!r}")
-
-
-def check_choice(argument: str, value: object, choices: tuple[object, ...]) -> None:
-    """Refuse what is none of ``choices``."""
-    if value not in choices:
-        known = " or ".join(repr(choice) for choice in choices)
-        raise InvalidRequest(argument, f"must be {known}, not {value!r}")

@@ -1,0 +1,25 @@
+"""Checks of arguments: a wrong one is an ``InvalidRequest`` that names it. No state, no I/O."""
+
+import math
+
+from ._errors import InvalidRequest
+
+
+def check_seconds(argument: str, value: object) -> None:
+    """Refuse what is no positive, finite number of seconds."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value <= 0:
+        raise InvalidRequest(argument, f"must be seconds above zero or None, not {value!r}")
+
+
+def check_count(argument: str, value: object, *, minimum: int) -> None:
+    """Refuse what is no whole number from ``minimum`` on."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise InvalidRequest(argument, f"must be a whole number from {minimum} on, not {value!r}")
+
+
+def check_choice(argument: str, value: object, choices: tuple[object, ...]) -> None:
+    """Refuse what is none of ``choices``."""
+    if value not in choices:
+        known = " or ".join(repr(choice) for choice in choices)
+        raise InvalidRequest(argument, f"must be {known}, not {value!r}")
