@@ -2,14 +2,21 @@
 
 import math
 
+from typing import TypeGuard
+
 from ._errors import InvalidRequest
 
 
 def check_seconds(argument: str, value: object) -> None:
     """Refuse what is no positive, finite number of seconds."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value <= 0:
+    if not _is_finite(value) or value <= 0:
         raise InvalidRequest(argument, f"must be seconds above zero or None, not {value!r}")
+
+
+def check_number(argument: str, value: object, *, minimum: float) -> None:
+    """Refuse what is no finite number from ``minimum`` on."""
+    if not _is_finite(value) or value < minimum:
+        raise InvalidRequest(argument, f"must be a number from {minimum} on, not {value!r}")
 
 
 def check_count(argument: str, value: object, *, minimum: int) -> None:
@@ -23,3 +30,12 @@ def check_choice(argument: str, value: object, choices: tuple[object, ...]) -> N
     if value not in choices:
         known = " or ".join(repr(choice) for choice in choices)
         raise InvalidRequest(argument, f"must be {known}, not {value!r}")
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False

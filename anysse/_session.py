@@ -1,0 +1,348 @@
+"""The life of one stream as a value: its status, what it has learnt, and what to do next.
+
+No clock, no randomness, no I/O: time and chance come in as arguments, and a step comes out. Whoever
+drives a session performs the step and tells it what happened; every transition of a stream is here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ._check import check_number
+from ._errors import AnysseError, ConnectError, InvalidRequest, ResponseError, StatusError, StreamDropped, StreamTimeout
+from ._options import Kind, Resend, StreamStatus
+from ._retry import (
+    DEFAULT_RECONNECTION_TIME,
+    MAX_RECONNECTION_TIME,
+    MIN_DELAY,
+    ExponentialBackoff,
+    Failure,
+    RetryPolicy,
+    is_transient,
+    spread,
+)
+
+S = StreamStatus
+
+# Where each status may go. A stream that is over goes nowhere; IDLE is also where closing leads.
+_MOVES: dict[StreamStatus, frozenset[StreamStatus]] = {
+    S.IDLE: frozenset({S.CONNECTING}),
+    S.CONNECTING: frozenset({S.CONNECTED, S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
+    S.CONNECTED: frozenset({S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
+    S.WAITING: frozenset({S.CONNECTING, S.PAUSED, S.ERROR, S.IDLE}),
+    S.PAUSED: frozenset({S.CONNECTING, S.ERROR, S.IDLE}),
+    S.COMPLETED: frozenset(),
+    S.ERROR: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Make the next attempt now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Make the next attempt after this many seconds."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Make no attempt until the stream is resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Make no attempt ever again: the stream is over."""
+
+
+Step: TypeAlias = Connect | Wait | Hold | Stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the caller decided about the stream; it does not change."""
+
+    kind: Kind
+    retry: RetryPolicy | None
+    resend: Resend = "safe"
+    has_done: bool = False
+    """Whether the stream has an event that ends it, so that its end without one is a cut."""
+    can_reauthorize: bool = False
+    """Whether someone is there to be asked for other credentials after a 401."""
+
+    @property
+    def jitter(self) -> float:
+        return self.retry.jitter if isinstance(self.retry, ExponentialBackoff) else ExponentialBackoff.jitter
+
+    @property
+    def reset_after(self) -> float:
+        retry = self.retry
+        return retry.reset_after if isinstance(retry, ExponentialBackoff) else ExponentialBackoff.reset_after
+
+
+class Session:
+    """The state of one stream.
+
+    Args:
+        rules: What the caller decided.
+        last_event_id: Where to resume from; empty for the beginning.
+        chance: Gives a random number from 0 to 1.
+        on_status: Is called with the new status and the one before it.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        last_event_id: str = "",
+        chance: Callable[[], float],
+        on_status: Callable[[StreamStatus, StreamStatus], None] = lambda new, old: None,
+    ) -> None:
+        self._rules = rules
+        self._chance = chance
+        self._on_status = on_status
+        self.status = StreamStatus.IDLE
+        self.last_event_id = last_event_id
+        """The one received: what a reconnection sends."""
+        self.reconnection_time: float | None = None
+        """Seconds that the server set, clamped, or None."""
+        self.retry_count = 0
+        """Attempts in a row since the stream was last good, without the first."""
+        self.attempts = 0
+        self.last_error: Exception | None = None
+        self.was_open = False
+        self._is_good = False  # this connection: it delivered, or lasted
+        self._delivered = False  # any event of the stream: a prompt with an answer is not sent again
+        self._may_reauthorize = True  # once for each good connection
+        self._opened_at = 0.0
+        self._good_at = 0.0
+        self._started_at = 0.0  # this attempt
+        # What the attempt sends; until one is sent, it may be sent.
+        self._is_safe = True
+        self._has_key = False
+
+    # --- what the user does ---
+
+    def start(self, now: float) -> Step:
+        """Begin."""
+        self._good_at = now
+        return self._connect(now)
+
+    def close(self) -> None:
+        """End at the user's word; a stream that is over stays what it is."""
+        if not self.is_over:
+            self._move(StreamStatus.IDLE)
+
+    def pause(self) -> Step:
+        """Make no request until ``resume``."""
+        if self.status not in (StreamStatus.IDLE, StreamStatus.PAUSED) and not self.is_over:
+            self._move(StreamStatus.PAUSED)
+        return Hold()
+
+    def resume(self, now: float) -> Step:
+        """Go on after a pause: at once, but not closer than the floor to the attempt before."""
+        return self._connect(now) if self.status is StreamStatus.PAUSED else Hold()
+
+    def restart(self, now: float) -> Step:
+        """Give up a connection that may be fine, for a new one.
+
+        Raises:
+            InvalidRequest: The request may not be sent again.
+        """
+        if not self.may_restart:
+            raise InvalidRequest("resend", f"{self._rules.resend!r} does not let this request be sent again")
+        return self._wait(max(0.0, self._started_at + MIN_DELAY - now))
+
+    @property
+    def may_restart(self) -> bool:
+        """Whether the request could be sent again, had its connection been lost just now."""
+        return self._may_send_again(StreamDropped())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream ended by itself, well or not."""
+        return self.status in (StreamStatus.COMPLETED, StreamStatus.ERROR)
+
+    # --- what happens to it ---
+
+    def waited(self, now: float) -> Step:
+        """The wait is over, or was cut short."""
+        return self._connect(now)
+
+    def sending(self, method: str, *, has_idempotency_key: bool) -> None:
+        """A request is about to be sent."""
+        self._is_safe = method.upper() == "GET"
+        self._has_key = has_idempotency_key
+
+    def opened(self, now: float) -> None:
+        """The server accepted the stream."""
+        self._opened_at = now
+        self.was_open = True
+        self._move(StreamStatus.CONNECTED)
+
+    def received(self, last_event_id: str, reconnection_time: float | None, *, has_events: bool, now: float) -> None:
+        """Something was read, and parsed."""
+        self.last_event_id = last_event_id
+        if reconnection_time is not None:
+            # Clamped before any arithmetic: `retry: 0` would be a busy loop.
+            self.reconnection_time = min(max(reconnection_time, MIN_DELAY), MAX_RECONNECTION_TIME)
+        if has_events and not self._is_good:
+            self._delivered = True
+            self._be_good(now)
+
+    def finished(self) -> Step:
+        """The done event came, or the server said stop (204)."""
+        self._move(StreamStatus.COMPLETED)
+        return Stop()
+
+    def ended(self, now: float, *, url: str | None = None) -> Step:
+        """The body came to its clean end.
+
+        A reply is complete then, unless it was to end with its done event. A feed is taken up again, as
+        ``EventSource`` does; but an end without one event is a failure, or a server that closes at once
+        would be asked for ever, at full speed.
+        """
+        if self._rules.has_done:
+            return self.failed(StreamDropped("it ended before its done event", url=url), now)
+        if self._rules.kind == "reply" or self._rules.retry is None:
+            return self.finished()
+        if not self._is_good:
+            return self.failed(StreamDropped("it ended without an event", url=url), now)
+        if not self.may_restart:
+            hint = 'pass resend="always" if this request may be sent again'
+            return self._fail(StreamDropped("a feed ended, and cannot be resumed", url=url, hint=hint))
+        delay = self.reconnection_time or DEFAULT_RECONNECTION_TIME
+        return self._wait(spread(delay, self._rules.jitter, self._chance()))
+
+    def failed(self, error: AnysseError, now: float, *, is_body_spent: bool = False) -> Step:
+        """An attempt failed, or its connection was lost: the policy decides.
+
+        Args:
+            error: What happened.
+            now: The time, in seconds of any clock.
+            is_body_spent: Whether the body of the request is used up, and cannot be sent again.
+        """
+        self._judge(now)
+        error.retry_count = self.retry_count
+        self.last_error = error
+        delay = self._delay_after(error, now)
+        if delay is None:
+            return self._fail(error)
+        if is_body_spent or not self._may_send_again(error):
+            error.hint = _not_sent_again(error.hint, is_body_spent=is_body_spent)
+            return self._fail(error)
+        self.retry_count += 1
+        return self._wait(max(delay, MIN_DELAY))
+
+    def broken(self, error: Exception) -> Step:
+        """Something that no policy is asked about: a bug, or the time for the whole stream is up."""
+        if isinstance(error, AnysseError):
+            error.retry_count = self.retry_count
+        return self._fail(error)
+
+    # --- how it decides ---
+
+    def _delay_after(self, error: AnysseError, now: float) -> float | None:
+        if self._rules.retry is None:
+            return None
+        if self._reauthorizes(error):
+            return MIN_DELAY
+        failure = Failure(
+            error=error,
+            is_transient=is_transient(error),
+            was_open=self.was_open,
+            retry_count=self.retry_count,
+            elapsed=now - self._good_at,
+            reconnection_time=self.reconnection_time,
+            retry_after=error.retry_after if isinstance(error, ResponseError) else None,
+        )
+        delay = self._rules.retry(failure)
+        if delay is not None:
+            check_number("retry", delay, minimum=0)
+        return delay
+
+    def _reauthorizes(self, error: AnysseError) -> bool:
+        """A token may have expired: ask for another one, once for each good connection."""
+        if error.status_code != 401 or not self._rules.can_reauthorize or not self._may_reauthorize:
+            return False
+        self._may_reauthorize = False
+        return True
+
+    def _may_send_again(self, error: AnysseError) -> bool:
+        """Never send a prompt twice by accident: it would be answered, and billed, twice.
+
+        What is received counts as handed out, since what is buffered still will be.
+        """
+        if self._is_safe or self._rules.resend == "always" or _was_not_sent(error):
+            return True
+        if self._rules.resend == "undelivered" or self._has_key:
+            return not self._delivered or _was_refused(error)
+        return _was_refused(error)
+
+    def _judge(self, now: float) -> None:
+        if self.status is StreamStatus.CONNECTED and now - self._opened_at >= self._rules.reset_after:
+            self._be_good(now)
+
+    def _be_good(self, now: float) -> None:
+        self._is_good = True
+        self._may_reauthorize = True
+        self._good_at = now
+        self.retry_count = 0
+        self.last_error = None
+
+    # --- how it moves ---
+
+    def _connect(self, now: float) -> Step:
+        if self.attempts and now < self._started_at + MIN_DELAY:
+            return self._wait(self._started_at + MIN_DELAY - now)
+        self._started_at = now
+        self._is_good = False
+        self.attempts += 1
+        self._move(StreamStatus.CONNECTING)
+        return Connect()
+
+    def _wait(self, delay: float) -> Step:
+        self._move(StreamStatus.WAITING)
+        return Wait(delay)
+
+    def _fail(self, error: Exception) -> Step:
+        self.last_error = error
+        self._move(StreamStatus.ERROR)
+        return Stop()
+
+    def _move(self, status: StreamStatus) -> None:
+        previous, self.status = self.status, status
+        if status is previous:
+            return
+        if status not in _MOVES[previous]:
+            raise RuntimeError(f"a stream that is {previous} cannot become {status}")
+        self._on_status(status, previous)
+
+
+def _was_not_sent(error: AnysseError) -> bool:
+    return isinstance(error, ConnectError) or (
+        isinstance(error, StreamTimeout) and error.phase in ("pool", "connect")
+    )
+
+
+def _was_refused(error: AnysseError) -> bool:
+    """The answer says that the request was not acted upon."""
+    if not isinstance(error, StatusError):
+        return False
+    if error.status_code == 503:
+        return error.retry_after is not None
+    return error.status_code in (401, 408, 425, 429)
+
+
+def _not_sent_again(hint: str, *, is_body_spent: bool) -> str:
+    if is_body_spent:
+        why = "it was not sent again, since its body can be read only once: pass bytes, or an iterable that can be read again"
+    else:
+        why = (
+            "it was not sent again, since the server may have acted upon it: pass resend= to allow that, "
+            "or an Idempotency-Key header"
+        )
+    return f"{hint}; {why}" if hint else why
