@@ -21,6 +21,7 @@ nox.options.reuse_venv = "yes"
 
 
 def group(name: str) -> tuple[str, ...]:
+    """Give what a dependency group of pyproject.toml asks for."""
     return nox.project.dependency_groups(GROUPS, name)
 
 

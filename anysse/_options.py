@@ -27,7 +27,7 @@ class StreamStatus(StrEnum):
     PAUSED = "paused"
     """Held by its user."""
     COMPLETED = "completed"
-    """Ended as it should: at its done event, its end, or a 204."""
+    """Ended as it should, at its done event, its end, or a 204."""
     ERROR = "error"
     """Failed for good."""
 

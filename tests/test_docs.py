@@ -1,0 +1,121 @@
+"""Every example of the documentation runs: each fenced ``python`` block is a program of its own.
+
+An address of ``anysse demo --serve`` (``http://127.0.0.1:8765/...``) is answered here in the same way. What
+a ``text`` block that directly follows shows, the program must print.
+"""
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import pytest
+
+from tests.conftest import is_importable
+from tests.server import Connection, serve
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHOWN_URL = "http://127.0.0.1:8765"
+
+# An indented fence (in a list, in a tab) counts too.
+BLOCK = re.compile(
+    r"^(?P<indent> *)```python\n(?P<code>.*?)^ *```\n(?:\s*^ *```text\n(?P<output>.*?)^ *```$)?",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A block of a page."""
+
+    name: str
+    code: str
+    output: str | None
+    """What it is said to print, or None where the page does not say."""
+
+
+def examples_of(page: Path) -> Iterator[Example]:
+    text = page.read_text(encoding="utf-8")
+    for block in BLOCK.finditer(text):
+        line = text.count("\n", 0, block.start("code"))
+        # The blank lines before it make a traceback show the page's own line numbers.
+        code = "\n" * line + dedented(block["code"], block["indent"])
+        output = None if block["output"] is None else dedented(block["output"], block["indent"])
+        yield Example(name=f"{page.relative_to(ROOT)}:{line + 1}", code=code, output=output)
+
+
+def dedented(text: str, indent: str) -> str:
+    return "".join(line.removeprefix(indent) for line in text.splitlines(keepends=True))
+
+
+EXAMPLES = [example for page in PAGES if page.exists() for example in examples_of(page)]
+
+
+async def demo(connection: Connection) -> None:
+    """Answer as `anysse demo --serve` does: a reply of tokens to a POST, else a feed."""
+    if connection.request.method == "POST":
+        tokens = ["data: Hello\n\n", "data: world\n\n", "data: [DONE]\n\n"]
+        await connection.event_stream(*tokens)
+        return
+    after = int(connection.request.get("Last-Event-ID") or 0)
+    await connection.event_stream(
+        "retry: 100\n\n",
+        *(f"id: {number}\nevent: price\ndata: {number}\n\n" for number in range(after + 1, after + 4)),
+    )
+
+
+@pytest.fixture(scope="module")
+def demo_url() -> Iterator[str]:
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(then=demo)) as server,
+    ):
+        yield server.url
+
+
+backends = pytest.mark.parametrize(
+    "backend",
+    ["asyncio", pytest.param("trio", marks=pytest.mark.skipif(not is_importable("trio"), reason="no trio"))],
+)
+
+
+@backends
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_example_runs(
+    example: Example,
+    backend: str,
+    demo_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(anyio, "run", functools.partial(anyio.run, backend=backend))
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    program = compile(example.code.replace(SHOWN_URL, demo_url), example.name, "exec")
+    exec(program, namespace)
+    if example.output is not None:
+        assert capsys.readouterr().out == example.output.replace(SHOWN_URL, demo_url)
+
+
+def test_an_indented_block_and_what_it_prints_are_found() -> None:
+    page = [
+        "- so:",
+        "",
+        "  ```python",
+        "  if 1:",
+        "      print(2)",
+        "  ```",
+        "",
+        "  ```text",
+        "  2",
+        "  ```",
+        "",
+    ]
+    found = BLOCK.search("\n".join(page))
+    assert found is not None
+    assert dedented(found["code"], found["indent"]) == "if 1:\n    print(2)\n"
+    assert dedented(found["output"], found["indent"]) == "2\n"

@@ -1,0 +1,127 @@
+"""The table of `CONTRIBUTING.md`: which room may know which. Read from the sources, and held."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import anysse
+
+PACKAGE = Path(anysse.__file__).parent
+
+FLOOR_0 = ("_redact", "_events", "_errors", "_check")
+"""In this order: each may know the ones before it."""
+FLOOR_1 = ("_answer", "_inflate", "_observer", "_options", "_parser", "_redirects", "_retry")
+PURE = {*FLOOR_0, *FLOOR_1, "_session"}
+"""No clock, no I/O, no event loop, no HTTP client: what these do is tested as plain values."""
+
+LOWER = {*FLOOR_0, *FLOOR_1}
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    # room: (rooms it may know, third parties it may know)
+    **{room: (set(FLOOR_0[:place]), set()) for place, room in enumerate(FLOOR_0)},
+    **{room: (set(FLOOR_0), set()) for room in FLOOR_1},
+    "_observer": ({*FLOOR_0, "_options"}, set()),
+    "_session": (LOWER, set()),
+    "_groups": (set(), {"anyio"}),
+    "_request": (LOWER, {"anyio"}),
+    "_http": ({*LOWER, "_request"}, {"anyio", "httpx", "httpx2"}),
+    "_stream": ({*LOWER, "_session", "_groups", "_request", "_http"}, {"anyio"}),
+    "_read": ({*LOWER, "_session", "_groups", "_request", "_http"}, {"anyio"}),
+    "__init__": ({*LOWER, "_stream", "_read"}, set()),
+    "__main__": ({"cli"}, set()),
+    "cli": ({"anysse", "cli"}, {"anyio", "uvloop"}),
+}
+NOT_PURE = {"asyncio", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time"}
+BAD_NAMES = {"base", "common", "helpers", "manager", "utils"}
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+
+
+def room_of(path: Path) -> str:
+    """Give the room of a source file: its name, or its package's within anysse."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Give every module that a file imports, wherever in it, as an absolute dotted name."""
+    package = ["anysse", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            # `from . import _events` names rooms, `from ._events import Headers` names what is in one.
+            names_rooms = node.level and not node.module
+            yield from (f"{module}.{alias.name}" for alias in node.names) if names_rooms else [module]
+
+
+def neighbours_of(path: Path) -> set[str]:
+    """Give the rooms that a file imports; the public face is the room `anysse`."""
+    dotted = (name.split(".") for name in imports_of(path))
+    return {parts[1] if len(parts) > 1 else "anysse" for parts in dotted if parts[0] == "anysse"}
+
+
+def outsiders_of(path: Path) -> set[str]:
+    """Give the top-level modules that a file imports from elsewhere."""
+    return {name.partition(".")[0] for name in imports_of(path)} - {"anysse"}
+
+
+@each_source
+def test_every_module_is_in_the_table(path: Path) -> None:
+    assert room_of(path) in ROOMS
+
+
+@each_source
+def test_imports_go_down(path: Path) -> None:
+    allowed, _ = ROOMS[room_of(path)]
+    assert neighbours_of(path) <= allowed
+
+
+@each_source
+def test_third_parties_are_known_where_the_table_says(path: Path) -> None:
+    _, allowed = ROOMS[room_of(path)]
+    assert outsiders_of(path) - sys.stdlib_module_names <= allowed
+
+
+@each_source
+def test_pure_rooms_know_no_clock_and_no_io(path: Path) -> None:
+    if room_of(path) in PURE:
+        assert not outsiders_of(path) & NOT_PURE
+
+
+@each_source
+def test_no_module_has_a_name_that_says_nothing(path: Path) -> None:
+    assert path.stem.strip("_") not in BAD_NAMES
+
+
+@each_source
+def test_the_first_line_of_a_module_is_its_rule(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_the_face_is_explicit_and_sorted() -> None:
+    body = ast.parse((PACKAGE / "__init__.py").read_text()).body
+    docstring, *imports, names = body
+    assert isinstance(docstring, ast.Expr)
+    assert all(isinstance(node, ast.ImportFrom) and node.level == 1 for node in imports)
+    assert isinstance(names, ast.Assign)
+    exported = sorted(alias.name for node in imports for alias in node.names)  # type: ignore[attr-defined]
+    assert list(anysse.__all__) == sorted(anysse.__all__) == exported
+    assert all(hasattr(anysse, name) for name in anysse.__all__)
+
+
+def modules_loaded_by(statement: str) -> set[str]:
+    code = f"{statement}; import sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(run.stdout.split())
+
+
+def test_importing_anysse_loads_nothing_heavy() -> None:
+    unwanted = {"anysse.cli", "anysse.__main__", "argparse", "asyncio", "httpx2", "trio", "uvloop"}
+    unasked = unwanted - modules_loaded_by("import httpx, anyio")
+    assert not modules_loaded_by("import anysse") & unasked
