@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13"]
 LIBRARIES = {"httpx": ".[trio]", "httpx2": ".[httpx2,trio]"}
 GROUPS = nox.project.load_toml("pyproject.toml")
-COVERAGE = ROOT / ".nox" / "coverage"
+COVERAGE = ROOT / ".coverage.d"
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
