@@ -133,7 +133,7 @@ def coverage(session: nox.Session) -> None:
     if not data:
         session.error("no data: run the tests first")
     session.env["COVERAGE_FILE"] = str(COVERAGE / "combined")
-    session.run("coverage", "combine", "--keep", "-q", *data)
+    session.run("coverage", "combine", "--keep", "-q", *data, log=False)
     session.run("coverage", "report")
 
 
