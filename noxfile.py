@@ -84,7 +84,7 @@ def tests(session: nox.Session, library: str) -> None:
     run_tests(session, library=library)
 
 
-@nox.session(python=PYTHONS[0], venv_backend="uv")
+@nox.session(venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """The tests with the oldest direct dependencies that pyproject.toml allows."""
     pins = Path(session.create_tmp()) / "lowest.txt"
@@ -98,7 +98,7 @@ def lowest(session: nox.Session) -> None:
     run_tests(session)
 
 
-@nox.session(python=PYTHONS[-1])
+@nox.session
 def no_trio(session: nox.Session) -> None:
     """The tests where trio is not installed."""
     session.install("-e", ".[httpx2]", *group("test"))

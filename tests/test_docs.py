@@ -15,6 +15,7 @@ import anyio
 import anyio.from_thread
 import pytest
 
+import anysse
 from tests.conftest import is_importable
 from tests.server import Connection, serve
 
@@ -99,6 +100,12 @@ def test_example_runs(
     exec(program, namespace)
     if example.output is not None:
         assert capsys.readouterr().out == example.output.replace(SHOWN_URL, demo_url)
+
+
+@pytest.mark.parametrize("name", anysse.__all__)
+def test_every_public_name_is_in_the_reference(name: str) -> None:
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\.\. auto\w+:: {name}(\(.*)?$", reference, re.MULTILINE)
 
 
 def test_an_indented_block_and_what_it_prints_are_found() -> None:
