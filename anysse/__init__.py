@@ -15,24 +15,60 @@ from ._errors import (
     StreamTimeout,
 )
 from ._events import Headers, ServerSentEvent, StreamResponse
+from ._log import follow_environment
+from ._observer import (
+    Attempt,
+    AttemptFailed,
+    AttemptStarted,
+    Connected,
+    Ended,
+    Fact,
+    Observer,
+    StatusChanged,
+)
 from ._options import StreamStatus, Timeouts
+from ._parser import EventStreamParser
+from ._read import EventIterator, EventReader, iter_events, read_events
+from ._retry import ExponentialBackoff, Failure, RetryPolicy
+from ._stream import EventStream, StreamStatistics, open_stream
 
 __all__ = [
     "AnysseError",
+    "Attempt",
+    "AttemptFailed",
+    "AttemptStarted",
     "CheckpointError",
     "ConnectError",
+    "Connected",
     "ContentTypeError",
     "DecodeError",
+    "Ended",
+    "EventIterator",
+    "EventReader",
+    "EventStream",
+    "EventStreamParser",
     "EventTooLarge",
+    "ExponentialBackoff",
+    "Fact",
+    "Failure",
     "Headers",
     "InvalidRequest",
+    "Observer",
     "ResponseError",
+    "RetryPolicy",
     "ServerSentEvent",
+    "StatusChanged",
     "StatusError",
     "StreamDropped",
     "StreamError",
     "StreamResponse",
+    "StreamStatistics",
     "StreamStatus",
     "StreamTimeout",
     "Timeouts",
+    "iter_events",
+    "open_stream",
+    "read_events",
 ]
+
+follow_environment()

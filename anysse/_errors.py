@@ -76,7 +76,7 @@ class AnysseError(Exception):
 
     def __str__(self) -> str:
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{self._headline()}{self._tried()}{hint}{self._details()}"
+        return f"{self.headline}{self._tried()}{hint}{self._details()}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -85,8 +85,9 @@ class AnysseError(Exception):
         # An OSError shrinks its arguments and __cause__ is never copied: rebuild from the attributes.
         return _rebuild, (type(self), self.args, self.__dict__.copy())
 
-    def _headline(self) -> str:
-        """What happened, in one line, without anything that the server's body said."""
+    @property
+    def headline(self) -> str:
+        """What happened, in one line that may be logged: nothing of a body is in it, and no secret."""
         return self.reason or "the stream failed"
 
     def _details(self) -> str:
@@ -123,7 +124,8 @@ class InvalidRequest(AnysseError, ValueError):
         super().__init__(problem, url=url)
         self.argument = argument
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
         return f"{self.argument}: {self.reason}"
 
 
@@ -141,7 +143,8 @@ class ConnectError(StreamError):
         facts.setdefault("hint", "check the host, the port and that the server is up")
         super().__init__(reason, **facts)
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
         return f"cannot connect to {self._place()}{self._because()}"
 
 
@@ -170,7 +173,8 @@ class ResponseError(StreamError):
         """``body`` as text; what is no UTF-8 is replaced."""
         return self.body.decode("utf-8", "replace")
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
         return f"cannot read the answer of {self._place()}{self._because()}"
 
     def _details(self) -> str:
@@ -184,7 +188,8 @@ class StatusError(ResponseError):
     ``status_code``, ``headers``, ``body`` and ``retry_after`` tell what it said.
     """
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
         return f"{self._place()} answered {self._status()}, not with an event stream{self._because()}"
 
     def _status(self) -> str:
@@ -202,7 +207,8 @@ class ContentTypeError(ResponseError):
         facts.setdefault("hint", "check the URL, or pass accept_response= to take another type")
         super().__init__(reason, **facts)
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
         content_type = self.headers.get("content-type")
         kind = f"content type {content_type!r}" if content_type else "no content type"
         return f"{self._place()} answered with {kind}, not text/event-stream{self._because()}"
@@ -211,7 +217,8 @@ class ContentTypeError(ResponseError):
 class StreamDropped(StreamError):
     """The connection was lost, or the stream ended before it was done."""
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
         return f"the event stream of {self._place()} was cut off{self._because()}"
 
 
@@ -229,7 +236,8 @@ class StreamTimeout(StreamError, TimeoutError):
         self.seconds = seconds
         self.hint = self.hint or _TIMEOUT_HINTS[phase]
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
         within = f" within {self.seconds:g} s" if self.seconds is not None else " in time"
         return f"{_TIMEOUT_TEXTS[self.phase]} {self._place()}{within}"
 
@@ -268,7 +276,8 @@ class EventTooLarge(StreamError):
         self.events = list(events)
         self.hint = self.hint or 'raise max_event_size, or pass oversize="skip" to leave such events out'
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
         return f"{self.reason}, in the event stream of {self._place()}"
 
 
@@ -283,7 +292,8 @@ class DecodeError(AnysseError):
         super().__init__(reason, **facts)
         self.event = event
 
-    def _headline(self) -> str:
+    @property
+    def headline(self) -> str:
         return f"cannot decode an event of type {self.event.event!r}{self._because()}"
 
 

@@ -30,7 +30,7 @@ _MOVES: dict[StreamStatus, frozenset[StreamStatus]] = {
     S.CONNECTING: frozenset({S.CONNECTED, S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
     S.CONNECTED: frozenset({S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
     S.WAITING: frozenset({S.CONNECTING, S.PAUSED, S.ERROR, S.IDLE}),
-    S.PAUSED: frozenset({S.CONNECTING, S.ERROR, S.IDLE}),
+    S.PAUSED: frozenset({S.CONNECTING, S.WAITING, S.ERROR, S.IDLE}),
     S.COMPLETED: frozenset(),
     S.ERROR: frozenset(),
 }
@@ -49,16 +49,11 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """Make no attempt until the stream is resumed."""
-
-
-@dataclass(frozen=True, slots=True)
 class Stop:
     """Make no attempt ever again: the stream is over."""
 
 
-Step: TypeAlias = Connect | Wait | Hold | Stop
+Step: TypeAlias = Connect | Wait | Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +102,8 @@ class Session:
         self.status = StreamStatus.IDLE
         self.last_event_id = last_event_id
         """The one received: what a reconnection sends."""
+        self.learnt_id = ""
+        """The same, where the stream itself learnt it; empty while it is only what the caller said."""
         self.reconnection_time: float | None = None
         """Seconds that the server set, clamped, or None."""
         self.retry_count = 0
@@ -136,25 +133,26 @@ class Session:
         if not self.is_over:
             self._move(StreamStatus.IDLE)
 
-    def pause(self) -> Step:
+    def pause(self) -> None:
         """Make no request until ``resume``."""
-        if self.status not in (StreamStatus.IDLE, StreamStatus.PAUSED) and not self.is_over:
-            self._move(StreamStatus.PAUSED)
-        return Hold()
+        self._move(StreamStatus.PAUSED)
 
     def resume(self, now: float) -> Step:
         """Go on after a pause: at once, but not closer than the floor to the attempt before."""
-        return self._connect(now) if self.status is StreamStatus.PAUSED else Hold()
+        return self._connect(now)
 
     def restart(self, now: float) -> Step:
-        """Give up a connection that may be fine, for a new one.
+        """Give up a connection that may be fine, for a new one: no failure, and no retry."""
+        return self._wait(max(0.0, self._started_at + MIN_DELAY - now))
+
+    def check_restart(self) -> None:
+        """Refuse a restart where the request may not be sent again.
 
         Raises:
-            InvalidRequest: The request may not be sent again.
+            InvalidRequest: It names ``resend``.
         """
         if not self.may_restart:
             raise InvalidRequest("resend", f"{self._rules.resend!r} does not let this request be sent again")
-        return self._wait(max(0.0, self._started_at + MIN_DELAY - now))
 
     @property
     def may_restart(self) -> bool:
@@ -185,7 +183,8 @@ class Session:
 
     def received(self, last_event_id: str, reconnection_time: float | None, *, has_events: bool, now: float) -> None:
         """Something was read, and parsed."""
-        self.last_event_id = last_event_id
+        if last_event_id != self.last_event_id or self.learnt_id:
+            self.last_event_id = self.learnt_id = last_event_id
         if reconnection_time is not None:
             # Clamped before any arithmetic: `retry: 0` would be a busy loop.
             self.reconnection_time = min(max(reconnection_time, MIN_DELAY), MAX_RECONNECTION_TIME)
@@ -198,22 +197,25 @@ class Session:
         self._move(StreamStatus.COMPLETED)
         return Stop()
 
-    def ended(self, now: float, *, url: str | None = None) -> Step:
-        """The body came to its clean end.
+    def cut_by_end(self) -> StreamDropped | None:
+        """Give the failure that a clean end of the body is now, or None where it is none.
 
-        A reply is complete then, unless it was to end with its done event. A feed is taken up again, as
-        ``EventSource`` does; but an end without one event is a failure, or a server that closes at once
-        would be asked for ever, at full speed.
+        A stream with a done event is cut off without it. A feed's end is no failure, but for one without
+        an event (or a server that closes at once would be asked for ever, at full speed), and one whose
+        request may not be sent again.
         """
         if self._rules.has_done:
-            return self.failed(StreamDropped("it ended before its done event", url=url), now)
-        if self._rules.kind == "reply" or self._rules.retry is None:
-            return self.finished()
+            return StreamDropped("it ended before its done event")
+        if not self._is_taken_up:
+            return None
         if not self._is_good:
-            return self.failed(StreamDropped("it ended without an event", url=url), now)
-        if not self.may_restart:
-            hint = 'pass resend="always" if this request may be sent again'
-            return self._fail(StreamDropped("a feed ended, and cannot be resumed", url=url, hint=hint))
+            return StreamDropped("it ended without an event")
+        return None if self.may_restart else StreamDropped("it ended, and a feed goes on")
+
+    def ended(self) -> Step:
+        """The body came to its clean end, and that is no failure: a reply is complete, a feed taken up again."""
+        if not self._is_taken_up:
+            return self.finished()
         delay = self.reconnection_time or DEFAULT_RECONNECTION_TIME
         return self._wait(spread(delay, self._rules.jitter, self._chance()))
 
@@ -244,6 +246,11 @@ class Session:
         return self._fail(error)
 
     # --- how it decides ---
+
+    @property
+    def _is_taken_up(self) -> bool:
+        """Whether the stream goes on after a clean end, as ``EventSource`` does."""
+        return self._rules.kind == "feed" and self._rules.retry is not None
 
     def _delay_after(self, error: AnysseError, now: float) -> float | None:
         if self._rules.retry is None:

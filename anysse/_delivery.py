@@ -1,0 +1,92 @@
+"""A bounded memory object stream between the task that reads and the one that consumes; knows anyio.
+
+Nobody waits inside of it: an item that is handed to a task waiting in ``receive()`` is lost where that
+task is natively cancelled in the same tick. Items stay in the buffer, and who waits, waits for a wake-up.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import anyio
+
+from ._events import ServerSentEvent
+
+
+class Batch(NamedTuple):
+    """What one read brought."""
+
+    events: Sequence[ServerSentEvent]
+    last_event_id: str
+    """The last event ID after all of it; blocks without data move it, too."""
+
+
+class Mailbox:
+    """One task puts batches, another takes them, in order; at most ``size`` of them wait.
+
+    Cancelling either side at any moment loses no batch and doubles none.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._send, self._receive = anyio.create_memory_object_stream[Batch](size)
+        self._arrival: anyio.Event | None = None
+        self._room: anyio.Event | None = None
+        self._late: Batch | None = None
+
+    async def put(self, batch: Batch) -> None:
+        """Wait for room, and put a batch; where waiting is cancelled, the batch comes after all others."""
+        try:
+            while not self.put_nowait(batch):
+                self._room = anyio.Event()
+                await self._room.wait()
+        except BaseException:
+            self._late = batch
+            raise
+
+    def put_nowait(self, batch: Batch) -> bool:
+        """Put a batch if there is room, and tell whether there was."""
+        try:
+            self._send.send_nowait(batch)
+        except anyio.WouldBlock:
+            return False
+        if self._arrival is not None:
+            self._wake()
+        return True
+
+    def take_nowait(self) -> Batch:
+        """Take the next batch.
+
+        Raises:
+            anyio.WouldBlock: There is none yet.
+            anyio.EndOfStream: There will be no more.
+        """
+        try:
+            batch = self._receive.receive_nowait()
+        except anyio.EndOfStream:
+            batch, self._late = self._late, None
+            if batch is None:
+                raise
+            return batch
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+        return batch
+
+    async def wait(self) -> None:
+        """Wait until something changed: a batch came, or no more will."""
+        self._arrival = anyio.Event()
+        await self._arrival.wait()
+
+    def finish(self) -> None:
+        """Say that no more will come; what is there can still be taken."""
+        self._send.close()
+        self._wake()
+
+    def discard(self) -> None:
+        """Say that nobody takes any more."""
+        self.finish()
+        self._receive.close()
+
+    def _wake(self) -> None:
+        if self._arrival is not None:
+            self._arrival.set()
+            self._arrival = None

@@ -1,0 +1,424 @@
+"""One HTTP exchange as validated byte chunks, redirects included; the only module that knows httpx and httpx2.
+
+No retry, no parsing. What either library raises leaves here as an error of ours, with its cause.
+"""
+
+import functools
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from inspect import isawaitable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import anyio
+
+from ._answer import (
+    MAX_REDIRECTS,
+    content_codings,
+    is_event_stream,
+    is_same_origin,
+    parse_retry_after,
+    redirected_method,
+)
+from ._errors import (
+    AnysseError,
+    ConnectError,
+    ContentTypeError,
+    InvalidRequest,
+    ResponseError,
+    StatusError,
+    StreamDropped,
+    StreamError,
+    StreamTimeout,
+    TimeoutPhase,
+)
+from ._events import Headers, StreamResponse
+from ._inflate import BadCoding, Inflater
+from ._request import RequestTemplate, check_transport, check_url
+
+if TYPE_CHECKING:
+    import httpx
+
+AcceptResponse: TypeAlias = Callable[[StreamResponse], bool | Awaitable[bool]]
+
+CLOSE_GRACE = 2.0
+"""Seconds that clean-up may take once it is shielded."""
+BODY_LIMIT = 65_536
+"""Bytes of a refused body that its error carries."""
+BODY_GRACE = 2.0
+"""Seconds that a server has to send them."""
+DRAIN_LIMIT = 65_536
+"""Bytes that are read after the end of interest, so that the connection can serve again."""
+DRAIN_GRACE = 0.1
+"""Seconds for that."""
+MAX_PULLS = 16
+"""How often a parked body iterator is asked once more, to make it unwind."""
+
+
+def library_of(client: object, given: object) -> ModuleType:
+    """Give httpx or httpx2, whichever the client or the request is from; httpx where neither says.
+
+    Raises:
+        InvalidRequest: The client is of neither.
+    """
+    for name in ("httpx", "httpx2"):
+        library = sys.modules.get(name)
+        if library is None:
+            continue
+        if isinstance(client, library.AsyncClient):
+            return library
+        if client is None and isinstance(given, library.Request):
+            return library
+    if client is not None:
+        raise InvalidRequest("client", f"must be an AsyncClient of httpx or httpx2, not {client!r:.80}")
+    import httpx
+
+    return httpx
+
+
+@functools.cache
+def user_agent() -> str:
+    """What we call ourselves where no client does."""
+    return f"anysse/{version('anysse')}"
+
+
+@functools.cache
+def _tls_context(library: ModuleType) -> ssl.SSLContext:
+    """One for all streams: loading the certificates takes longer than a handshake."""
+    context: ssl.SSLContext = library.create_ssl_context()
+    return context
+
+
+def own_client(library: ModuleType) -> Any:
+    """Make a client for one stream, which has to close it."""
+    return library.AsyncClient(
+        verify=_tls_context(library), timeout=None, headers={"User-Agent": user_agent()}
+    )
+
+
+class Exchange:
+    """A response whose head was accepted, and whose body is to be read.
+
+    Iterating gives the body in pieces, decompressed; the end is ``StopAsyncIteration``.
+    One task reads it; ``aclose()`` comes after that, in the same task.
+    """
+
+    def __init__(
+        self,
+        response: "httpx.Response",
+        errors: tuple[type[Exception], ...],
+        translate: Callable[[Exception], AnysseError],
+    ) -> None:
+        self._response = response
+        self._errors = errors
+        self._translate = translate
+        # The stream itself, and not aiter_raw(): two generators less for each chunk.
+        self._next = aiter(response.stream).__anext__  # type: ignore[arg-type]
+        self._inflater: Inflater | None = None
+        self._pieces: Iterator[bytes] = iter(())
+        self.head = StreamResponse(
+            status_code=response.status_code,
+            headers=Headers(_text_headers(response)),
+            url=str(response.url),
+        )
+
+    def __aiter__(self) -> "Exchange":
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Wait for the next piece of the body.
+
+        Raises:
+            StreamError: The connection was lost, or the body cannot be decompressed.
+        """
+        try:
+            if self._inflater is None:
+                return await self._next()
+            return await self._next_inflated(self._inflater)
+        except self._errors as exc:
+            raise self._translate(exc) from exc
+
+    async def _next_inflated(self, inflater: Inflater) -> bytes:
+        while True:
+            for piece in self._pieces:
+                return piece
+            try:
+                self._pieces = inflater.feed(await self._next())
+            except StopAsyncIteration:
+                if not inflater.is_complete:
+                    raise StreamDropped("the compressed body ended too soon") from None
+                raise
+
+    def decompress(self) -> None:
+        """Undo what codings the head names.
+
+        Raises:
+            BadCoding: They cannot be undone.
+        """
+        codings = content_codings(self.head.headers.get_list("content-encoding"))
+        if codings:
+            self._inflater = Inflater(codings)
+
+    async def read_start(self) -> bytes:
+        """Read the start of a body that is of no other use, as far as it comes in time."""
+        start = b""
+        with anyio.move_on_after(BODY_GRACE):
+            try:
+                while len(start) < BODY_LIMIT:
+                    start += await anext(self)
+            except (StopAsyncIteration, StreamError):
+                pass
+        return start[:BODY_LIMIT]
+
+    async def drain(self) -> None:
+        """Read the rest of the body for a moment, so that the connection can serve again."""
+        left = DRAIN_LIMIT
+        with anyio.move_on_after(DRAIN_GRACE):
+            try:
+                while left > 0:
+                    left -= len(await self._next())
+            except (StopAsyncIteration, *self._errors):  # whatever it is, nobody waits for this body
+                pass
+
+    async def aclose(self) -> None:
+        """Give the connection back where the body was read to its end, else close it."""
+        with anyio.move_on_after(CLOSE_GRACE, shield=True):
+            await self._unwind()
+            await self._response.aclose()
+
+    async def _unwind(self) -> None:
+        """Make the nested generators of the library leave in order.
+
+        Left parked at a yield, trio finds them in the garbage, and warns. In a cancelled scope they
+        raise from wherever they are; what is in their buffers they may give first.
+        """
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                for _ in range(MAX_PULLS):
+                    await self._next()
+            except (StopAsyncIteration, *self._errors):
+                pass
+
+
+class Connection:
+    """How one stream talks HTTP: its template, its client, what it accepts.
+
+    Args:
+        template: What is sent.
+        auth: As httpx has it, for the first origin alone.
+        accept_response: Takes the place of the check of status and content type.
+        owns_client: Whether the client is to be closed with the stream.
+    """
+
+    def __init__(
+        self,
+        template: RequestTemplate,
+        *,
+        auth: Any,
+        accept_response: AcceptResponse | None,
+        owns_client: bool,
+    ) -> None:
+        self._template = template
+        self._owns_client = owns_client
+        self._library = template.library
+        self._client = template.client
+        self._auth = auth
+        self._accept_response = accept_response
+        self._response_timeout = template.timeouts.response
+        library = template.library
+        # What a connection may fail with; anything else is a bug, and leaves as itself.
+        self._errors = (
+            library.HTTPError,
+            library.InvalidURL,
+            library.StreamError,
+            anyio.BrokenResourceError,
+            anyio.ClosedResourceError,
+            BadCoding,
+            OSError,
+        )
+
+    async def exchange(self, request: "httpx.Request", *, learnt_id: str) -> Exchange:
+        """Send a request, follow where it is sent, and give the answer once it is one to read.
+
+        The answer to a 204 is given too; nothing can be read from it.
+
+        Args:
+            request: The request of this attempt, checked.
+            learnt_id: The last event ID that the stream itself learnt.
+
+        Raises:
+            StreamError: There is no connection, no answer in time, or the answer is no event stream.
+            InvalidRequest: The client is closed, or an auth flow had to send again what can be read once.
+        """
+        if self._client.is_closed:
+            raise InvalidRequest("client", "is closed: keep it open for as long as the stream")
+        exchange, refusal = await self._answer(request, learnt_id)
+        try:
+            await self._check(exchange, refusal)
+        except BaseException:
+            await exchange.aclose()
+            raise
+        return exchange
+
+    async def aclose(self) -> None:
+        """Close the client, if it is the stream's own."""
+        if self._owns_client:
+            with anyio.move_on_after(CLOSE_GRACE, shield=True):
+                await self._client.aclose()
+
+    # --- the way to an answer ---
+
+    async def _answer(self, request: "httpx.Request", learnt_id: str) -> tuple[Exchange, str]:
+        with anyio.move_on_after(self._response_timeout) as scope, self._translated():
+            return await self._follow(request, learnt_id)
+        assert scope.cancelled_caught
+        raise StreamTimeout("response", self._response_timeout)
+
+    async def _follow(self, request: "httpx.Request", learnt_id: str) -> tuple[Exchange, str]:
+        """Follow redirects; the answer comes with the reason why it was not followed, if it is one.
+
+        A loop of our own: the libraries carry secrets, and bodies, to other origins.
+        """
+        auth, is_trusted = self._auth, True
+        for _ in range(MAX_REDIRECTS):
+            exchange = await self._send(request, auth)
+            method = redirected_method(exchange.head.status_code, request.method)
+            if method is None:
+                return exchange, ""
+            url, refusal = self._target(request, method, exchange, is_trusted=is_trusted)
+            if refusal:
+                return exchange, refusal
+            # Once something was left behind, it stays behind, even where the way leads back.
+            is_trusted = is_trusted and is_same_origin(request.url, url)
+            auth = auth if is_trusted else None
+            await self._leave(exchange)
+            request = self._template.redirected(request, method, url, is_trusted=is_trusted, learnt_id=learnt_id)
+        return await self._send(request, auth), f"it redirects more than {MAX_REDIRECTS} times"
+
+    async def _send(self, request: "httpx.Request", auth: Any) -> Exchange:
+        response = await self._client.send(request, stream=True, auth=auth, follow_redirects=False)
+        return Exchange(response, self._errors, functools.partial(self._translate, silence="idle"))
+
+    async def _leave(self, exchange: Exchange) -> None:
+        try:
+            await exchange.drain()
+        finally:
+            await exchange.aclose()
+
+    def _target(
+        self, request: "httpx.Request", method: str, exchange: Exchange, *, is_trusted: bool
+    ) -> tuple[Any, str]:
+        """Where a redirect leads, and why it is not followed, if it is not."""
+        location = exchange.head.headers.get("location")
+        if location is None:
+            return None, "it redirects, but names no Location"
+        try:
+            url = request.url.join(location)
+            check_url(str(url), url)
+            check_transport(url, https_only=self._template.https_only)
+        except InvalidRequest as exc:
+            return None, f"it redirects to a URL that is refused ({exc.reason})"
+        except (self._library.InvalidURL, ValueError):
+            return None, "it redirects to what is no URL"
+        if request.url.scheme == "https" and url.scheme != "https":
+            return None, "it redirects from https to http"
+        return url, self._body_refusal(request, method, url, is_trusted=is_trusted)
+
+    def _body_refusal(self, request: "httpx.Request", method: str, url: Any, *, is_trusted: bool) -> str:
+        has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+        if method != request.method or not has_body:
+            return ""
+        if not is_trusted or not is_same_origin(request.url, url):
+            return "it redirects a request with a body to another origin"
+        return "it redirects a body that can be read only once" if self._template.is_body_spent else ""
+
+    # --- what an answer is worth ---
+
+    async def _check(self, exchange: Exchange, refusal: str) -> None:
+        """Let a 204 and an event stream pass; raise for anything else."""
+        if exchange.head.status_code == 204:
+            return
+        try:
+            exchange.decompress()
+        except BadCoding as exc:
+            raise self._told(ResponseError(str(exc)), exchange) from exc
+        if not refusal and await self._is_accepted(exchange.head):
+            return
+        body = await exchange.read_start()
+        raise self._refused(exchange, refusal, body)
+
+    async def _is_accepted(self, head: StreamResponse) -> bool:
+        if self._accept_response is None:
+            return head.status_code == 200 and is_event_stream(head.headers.get_list("content-type"))
+        answer = self._accept_response(head)
+        return bool(await answer if isawaitable(answer) else answer)
+
+    def _refused(self, exchange: Exchange, refusal: str, body: bytes) -> ResponseError:
+        if exchange.head.status_code == 200:
+            return self._told(ContentTypeError(body=body), exchange)
+        retry_after = parse_retry_after(exchange.head.headers.get("retry-after"), time.time())
+        return self._told(StatusError(refusal, body=body, retry_after=retry_after), exchange)
+
+    @staticmethod
+    def _told(error: ResponseError, exchange: Exchange) -> ResponseError:
+        error.status_code, error.headers = exchange.head.status_code, exchange.head.headers
+        return error
+
+    # --- whose errors are whose ---
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as exc:
+            raise self._translate(exc) from exc
+
+    def _translate(self, exc: Exception, silence: TimeoutPhase = "response") -> AnysseError:
+        """Say in our words what a library of HTTP said in its own.
+
+        Args:
+            exc: Its error.
+            silence: What a timeout of reading or writing means at this point.
+        """
+        library, reason = self._library, _reason(exc)
+        if isinstance(exc, library.TimeoutException):
+            phase = self._phase(exc) or silence
+            times = self._template.timeouts
+            return StreamTimeout(phase, times.connect if phase in ("pool", "connect") else None)
+        if isinstance(exc, library.ConnectError | library.ProxyError | library.UnsupportedProtocol):
+            return ConnectError(reason)
+        if isinstance(exc, library.HTTPStatusError):  # a hook of the client's called raise_for_status()
+            head = exc.response
+            return StatusError(status_code=head.status_code, headers=Headers(_text_headers(head)))
+        if isinstance(exc, library.LocalProtocolError | library.InvalidURL):
+            # The text may quote what was to be sent, secrets and all: the cause has it.
+            return InvalidRequest("request", f"{library.__name__} refused to send it ({type(exc).__name__})")
+        if isinstance(exc, BadCoding):
+            return ResponseError(reason)
+        return StreamDropped(reason)
+
+    def _phase(self, exc: Exception) -> TimeoutPhase | None:
+        library = self._library
+        if isinstance(exc, library.PoolTimeout):
+            return "pool"
+        if isinstance(exc, library.ConnectTimeout):
+            return "connect"
+        return None
+
+
+def _text_headers(response: "httpx.Response") -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]
+
+
+def _reason(exc: BaseException) -> str:
+    """The words of an error; some have none, and their cause has."""
+    text = str(exc)
+    if text:
+        return text
+    cause = exc.__cause__ or exc.__context__
+    return _reason(cause) if cause is not None else type(exc).__name__

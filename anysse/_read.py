@@ -1,0 +1,290 @@
+"""Events of a response that is already there: no task, no group, no reconnection, no connection of ours.
+
+For those who look at the answer before they read it, and for use inside of generators.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Literal, Protocol, TypeAlias, final
+
+import anyio
+
+from ._answer import content_codings
+from ._done import Done, check_done, cut_at_done
+from ._errors import EventTooLarge, InvalidRequest, ResponseError, StreamDropped
+from ._events import ServerSentEvent
+from ._inflate import BadCoding, Inflater
+from ._parser import MAX_EVENT_SIZE, EventStreamParser
+
+MAX_PULLS = 16
+"""How often a parked body iterator is asked once more, to make it unwind."""
+
+
+class AsyncResponse(Protocol):
+    """A response of httpx or httpx2 whose body was not read yet."""
+
+    @property
+    def headers(self) -> Any: ...
+    def aiter_raw(self) -> AsyncIterator[bytes]: ...
+
+
+class SyncResponse(Protocol):
+    """The same, of a client that is not async."""
+
+    @property
+    def headers(self) -> Any: ...
+    def iter_raw(self) -> Iterator[bytes]: ...
+
+
+class _Intake:
+    """What both iterators share: bytes go in, events come out, and the end is judged. No I/O."""
+
+    def __init__(self, parser: EventStreamParser, done: Done | None, inflater: Inflater | None) -> None:
+        self._parser = parser
+        self._done = done
+        self._inflater = inflater
+        self._pieces: Iterator[bytes] = iter(())
+        self._failure: EventTooLarge | None = None
+        self._ready: deque[ServerSentEvent] = deque()
+        self.is_done = False
+        self.last_event_id = parser.last_event_id
+
+    @property
+    def reconnection_time(self) -> float | None:
+        return self._parser.reconnection_time
+
+    def next(self) -> ServerSentEvent | None:
+        """Give the next event of what was taken, or None where more is needed."""
+        while not self._ready:
+            if self._failure is not None:
+                raise self._failure
+            piece = None if self.is_done else next(self._pieces, None)
+            if piece is None:
+                return None
+            self._parse(piece)
+        event = self._ready.popleft()
+        self.last_event_id = event.id
+        return event
+
+    def take(self, chunk: bytes) -> None:
+        self.last_event_id = self._parser.last_event_id
+        self._pieces = iter((chunk,)) if self._inflater is None else self._inflated(self._inflater, chunk)
+
+    def end(self) -> None:
+        """Judge the end of the body.
+
+        Raises:
+            StreamDropped: It came before its done event, or in the middle of what was compressed.
+        """
+        self.last_event_id = self._parser.last_event_id
+        if self._done is not None and not self.is_done:
+            raise StreamDropped("it ended before its done event")
+        if self._inflater is not None and not self._inflater.is_complete:
+            raise StreamDropped("the compressed body ended too soon")
+
+    def _parse(self, piece: bytes) -> None:
+        try:
+            events = self._parser.feed(piece)
+        except EventTooLarge as error:
+            events, self._failure = error.events, error
+        if self._done is None:
+            self._ready.extend(events)
+            return
+        kept, done = cut_at_done(events, self._done)
+        self._ready.extend(kept)
+        self.is_done = done is not None
+
+    @staticmethod
+    def _inflated(inflater: Inflater, chunk: bytes) -> Iterator[bytes]:
+        try:
+            yield from inflater.feed(chunk)
+        except BadCoding as exc:
+            raise ResponseError(str(exc)) from exc
+
+
+@final
+class EventReader(AsyncIterator[ServerSentEvent]):
+    """The events of an async response, made by ``read_events``.
+
+    A loop that is left early leaves the response's own iterator parked; ``aclose()``, as with
+    ``contextlib.aclosing``, unwinds it in order, which trio asks for.
+    """
+
+    def __init__(self, intake: _Intake, chunks: AsyncIterator[bytes]) -> None:
+        self._intake = intake
+        self._chunks = chunks
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event ID of what was handed out."""
+        return self._intake.last_event_id
+
+    @property
+    def reconnection_time(self) -> float | None:
+        """Seconds that the stream set with ``retry``, or None."""
+        return self._intake.reconnection_time
+
+    def __aiter__(self) -> "EventReader":
+        return self
+
+    async def __anext__(self) -> ServerSentEvent:
+        """Wait for the next event.
+
+        Raises:
+            StreamDropped: The body ended before its done event.
+            EventTooLarge: An event exceeds the limit.
+            ResponseError: The body cannot be decompressed.
+        """
+        while True:
+            event = self._intake.next()
+            if event is not None:
+                return event
+            if self._intake.is_done:
+                raise StopAsyncIteration
+            try:
+                chunk = await anext(self._chunks)
+            except StopAsyncIteration:
+                self._intake.end()
+                raise
+            self._intake.take(chunk)
+
+    async def aclose(self) -> None:
+        """Leave the response's iterator in order. The response itself is its owner's to close."""
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                for _ in range(MAX_PULLS):
+                    await anext(self._chunks)
+            except Exception:  # noqa: S110 - it was cut off on purpose, however the library calls that
+                pass
+
+
+@final
+class EventIterator(Iterator[ServerSentEvent]):
+    """The events of a response that is read without async, made by ``iter_events``."""
+
+    def __init__(self, intake: _Intake, chunks: Iterator[bytes]) -> None:
+        self._intake = intake
+        self._chunks = chunks
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event ID of what was handed out."""
+        return self._intake.last_event_id
+
+    @property
+    def reconnection_time(self) -> float | None:
+        """Seconds that the stream set with ``retry``, or None."""
+        return self._intake.reconnection_time
+
+    def __iter__(self) -> "EventIterator":
+        return self
+
+    def __next__(self) -> ServerSentEvent:
+        """Give the next event.
+
+        Raises:
+            StreamDropped: The body ended before its done event.
+            EventTooLarge: An event exceeds the limit.
+            ResponseError: The body cannot be decompressed.
+        """
+        while True:
+            event = self._intake.next()
+            if event is not None:
+                return event
+            if self._intake.is_done:
+                raise StopIteration
+            try:
+                chunk = next(self._chunks)
+            except StopIteration:
+                self._intake.end()
+                raise
+            self._intake.take(chunk)
+
+
+AsyncSource: TypeAlias = AsyncResponse | AsyncIterable[bytes]
+SyncSource: TypeAlias = SyncResponse | Iterable[bytes]
+
+
+def read_events(
+    response: AsyncSource,
+    *,
+    last_event_id: str = "",
+    done: Done | None = None,
+    on_comment: Callable[[str], object] | None = None,
+    max_event_size: int = MAX_EVENT_SIZE,
+    oversize: Literal["raise", "skip"] = "raise",
+) -> EventReader:
+    """Read the events of a response that is already there, or of any async iterable of bytes.
+
+    No task and no cancel scope is involved, so it may be used inside of an async generator. Status and
+    content type are the caller's to look at; what the source itself raises leaves as it is.
+
+    Args:
+        response: A streaming response of httpx or httpx2, whose body was not read; or what gives its bytes.
+        last_event_id: The last event ID before it.
+        done: The data of the event that ends the stream, or a test of it, as with ``open_stream``.
+        on_comment: Is called with the text of every comment.
+        max_event_size: Bytes of one event's lines.
+        oversize: ``"skip"`` leaves larger events out.
+
+    Raises:
+        InvalidRequest: An argument is wrong.
+    """
+    if hasattr(response, "aiter_raw"):
+        inflater, source = _inflater(response), response.aiter_raw()
+    elif isinstance(response, AsyncIterable):
+        inflater, source = None, response
+    else:
+        raise InvalidRequest("response", f"must be a response or an async iterable of bytes, not {response!r:.80}")
+    intake = _intake(last_event_id, done, on_comment, max_event_size, oversize, inflater)
+    return EventReader(intake, aiter(source))
+
+
+def iter_events(
+    response: SyncSource,
+    *,
+    last_event_id: str = "",
+    done: Done | None = None,
+    on_comment: Callable[[str], object] | None = None,
+    max_event_size: int = MAX_EVENT_SIZE,
+    oversize: Literal["raise", "skip"] = "raise",
+) -> EventIterator:
+    """Read the events of a response of a client that is not async, or of any iterable of bytes.
+
+    The synchronous twin of ``read_events``, with the same arguments.
+
+    Raises:
+        InvalidRequest: An argument is wrong.
+    """
+    if hasattr(response, "iter_raw"):
+        inflater, source = _inflater(response), response.iter_raw()
+    elif isinstance(response, Iterable) and not isinstance(response, str | bytes | bytearray | memoryview):
+        inflater, source = None, response
+    else:
+        raise InvalidRequest("response", f"must be a response or an iterable of bytes, not {response!r:.80}")
+    intake = _intake(last_event_id, done, on_comment, max_event_size, oversize, inflater)
+    return EventIterator(intake, iter(source))
+
+
+def _intake(
+    last_event_id: str,
+    done: Done | None,
+    on_comment: Callable[[str], object] | None,
+    max_event_size: int,
+    oversize: Literal["raise", "skip"],
+    inflater: Inflater | None,
+) -> _Intake:
+    check_done(done)
+    parser = EventStreamParser(
+        max_event_size=max_event_size, oversize=oversize, on_comment=on_comment, last_event_id=last_event_id
+    )
+    return _Intake(parser, done, inflater)
+
+
+def _inflater(response: AsyncResponse | SyncResponse) -> Inflater | None:
+    codings = content_codings([response.headers.get("content-encoding", "")])
+    try:
+        return Inflater(codings) if codings else None
+    except BadCoding as exc:
+        raise ResponseError(str(exc)) from exc

@@ -1,0 +1,403 @@
+"""The task behind a stream: it performs what the session decides, and puts what it reads into the mailbox.
+
+It never raises what a stream may fail with: the session keeps it, and whoever reads is told.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from ._delivery import Batch, Mailbox
+from ._done import Done, cut_at_done
+from ._errors import EventTooLarge, StreamError, StreamTimeout, TimeoutPhase
+from ._events import ServerSentEvent, StreamResponse
+from ._http import Connection, Exchange
+from ._log import logger
+from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, Ended, Fact, Observer
+from ._options import StreamStatus
+from ._parser import EventStreamParser
+from ._redact import redact_url
+from ._request import RequestTemplate, is_sendable_id
+from ._session import Session, Step, Stop, Wait
+
+if TYPE_CHECKING:
+    import httpx
+
+    Prepare: TypeAlias = Callable[
+        [httpx.Request, Attempt], httpx.Request | None | Awaitable[httpx.Request | None]
+    ]
+
+MAX_READ = 65_536
+"""Bytes that one item of the mailbox comes from, at most."""
+FAIR_SHARE = 32
+"""Reads in a row that need not wait, before other tasks get their turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderOptions:
+    """What the caller decided about reading."""
+
+    url: str
+    idle: float | None
+    first_event: float | None
+    total: float | None
+    done: Done | None
+    prepare: "Prepare | None"
+    on_comment: Callable[[str], object] | None
+    max_event_size: int
+    oversize: Literal["raise", "skip"]
+    observers: Sequence[Observer]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What was seen so far; times are those of ``anyio.current_time()``."""
+
+    connections: int = 0
+    retries: int = 0
+    bytes_received: int = 0
+    events_received: int = 0
+    connected_at: float | None = None
+    last_byte_at: float | None = None
+    last_event_at: float | None = None
+
+
+class SilenceWatch:
+    """When a connection is given up for its silence.
+
+    Moving a deadline costs more than parsing an event, so it moves only once a sixteenth of the
+    timeout went by, and is that much longer: never too early, and a sixteenth too late at most.
+    """
+
+    def __init__(self, scope: anyio.CancelScope, idle: float | None, first_event: float | None, now: float) -> None:
+        self._scope = scope
+        self._idle = idle if idle is not None else float("inf")
+        self._slack = self._idle / 16
+        self._first_event_by = now + first_event if first_event is not None else float("inf")
+        self._moved_at = now
+        self._move(now)
+
+    def on_bytes(self, now: float) -> None:
+        if now - self._moved_at > self._slack:
+            self._move(now)
+
+    def on_event(self, now: float) -> None:
+        if self._first_event_by != float("inf"):
+            self._first_event_by = float("inf")
+            self._move(now)
+
+    def rest(self) -> None:
+        """A slow consumer is no silent server."""
+        self._scope.deadline = float("inf")
+
+    def resume(self, now: float) -> None:
+        self._move(now)
+
+    @property
+    def phase(self) -> TimeoutPhase:
+        """What the scope's deadline stood for."""
+        return "first_event" if self._first_event_by <= self._idle_by else "idle"
+
+    @property
+    def _idle_by(self) -> float:
+        return self._moved_at + self._idle + self._slack
+
+    def _move(self, now: float) -> None:
+        self._moved_at = now
+        self._scope.deadline = min(self._idle_by, self._first_event_by)
+
+
+class Reader:
+    """One stream's task, from its first attempt to its end."""
+
+    def __init__(
+        self,
+        session: Session,
+        template: RequestTemplate,
+        connection: Connection,
+        mailbox: Mailbox,
+        options: ReaderOptions,
+    ) -> None:
+        self._session = session
+        self._template = template
+        self._connection = connection
+        self._mailbox = mailbox
+        self._options = options
+        self.counters = Counters()
+        self.response: StreamResponse | None = None
+        """The head of the current connection, or of the last one."""
+        self.next_attempt_at: float | None = None
+        self.finished = anyio.Event()
+        self._life: anyio.CancelScope | None = None
+        self._is_stopped = False
+        self._hurry: anyio.Event | None = None
+        self._reading: anyio.CancelScope | None = None
+        self._is_restarting = False
+        self._head: StreamResponse | None = None  # of this attempt
+
+    # --- what others may ask of it; never waits ---
+
+    def stop(self) -> None:
+        """End as soon as possible; ``finished`` tells when that was."""
+        self._is_stopped = True
+        if self._life is not None:
+            self._life.cancel()
+
+    def reconnect(self) -> None:
+        """Make the next attempt now: cut a wait short, or give up the connection.
+
+        Raises:
+            InvalidRequest: There is a connection, and its request may not be sent again.
+        """
+        if self._hurry is not None:
+            self._hurry.set()
+        elif self._session.status is StreamStatus.CONNECTED:
+            self._session.check_restart()
+            self._is_restarting = True
+            if self._reading is not None:
+                self._reading.cancel()
+
+    # --- its life ---
+
+    async def run(self) -> None:
+        """Live until the stream is over, or ``stop`` is called."""
+        try:
+            with anyio.CancelScope() as self._life:
+                if self._is_stopped:
+                    self._life.cancel()
+                await self._live_in_time()
+        except Exception as exc:  # a bug, of ours or of a callback: raised where the events are read
+            self._broken(exc)
+        finally:
+            self._session.close()
+            self._mailbox.finish()
+            try:
+                await self._connection.aclose()
+            finally:
+                self.finished.set()
+
+    def _broken(self, exc: Exception) -> None:
+        if self._session.is_over:
+            logger.error("cleaning up after %s failed", redact_url(self._options.url), exc_info=exc)
+        else:
+            self._session.broken(exc)
+
+    async def _live_in_time(self) -> None:
+        with anyio.move_on_after(self._options.total) as scope:
+            await self._live()
+        if scope.cancelled_caught and not self._session.is_over:
+            self._broken(self._described(StreamTimeout("total", self._options.total)))
+
+    async def _live(self) -> None:
+        step = self._session.start(anyio.current_time())
+        while not isinstance(step, Stop):
+            await checkpoint()
+            step = await (self._wait(step.delay) if isinstance(step, Wait) else self._attempt())
+
+    async def _wait(self, delay: float) -> Step:
+        self._hurry = anyio.Event()
+        self.next_attempt_at = anyio.current_time() + delay
+        try:
+            with anyio.move_on_after(delay):
+                await self._hurry.wait()
+        finally:
+            self._hurry = self.next_attempt_at = None
+        return self._session.waited(anyio.current_time())
+
+    # --- an attempt ---
+
+    async def _attempt(self) -> Step:
+        session = self._session
+        attempt = Attempt(
+            number=session.attempts, last_event_id=session.last_event_id, last_error=session.last_error
+        )
+        self._head = None
+        async with self._admitted(attempt):
+            try:
+                exchange = await self._exchange(attempt)
+            except StreamError as error:
+                return self._failed(error)
+            try:
+                return await self._serve(exchange)
+            finally:
+                self.counters.connected_at = None
+                await exchange.aclose()
+
+    @asynccontextmanager
+    async def _admitted(self, attempt: Attempt) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for observer in self._options.observers:
+                await stack.enter_async_context(observer.admit(attempt))
+            yield
+
+    async def _exchange(self, attempt: Attempt) -> Exchange:
+        request = await self._request(attempt)
+        self._tell(AttemptStarted(attempt=attempt, url=self._options.url))
+        logger.info("connecting to %s", redact_url(self._options.url))
+        return await self._connection.exchange(request, learnt_id=self._session.learnt_id)
+
+    async def _request(self, attempt: Attempt) -> "httpx.Request":
+        if not is_sendable_id(attempt.last_event_id):
+            logger.warning("the last event ID cannot be sent in a header, and is left out")
+        request = self._template.build(attempt.last_event_id)
+        if self._options.prepare is not None:
+            prepared = self._options.prepare(request, attempt)
+            request = (await prepared if isawaitable(prepared) else prepared) or request
+            self._template.check(request)
+        self._session.sending(request.method, has_idempotency_key="idempotency-key" in request.headers)
+        return request
+
+    # --- a connection ---
+
+    async def _serve(self, exchange: Exchange) -> Step:
+        self._head = self.response = exchange.head
+        if exchange.head.status_code == 204:
+            return self._session.finished()
+        now = anyio.current_time()
+        self.counters.connections += 1
+        self.counters.connected_at = now
+        self._session.opened(now)
+        self._tell(Connected(response=exchange.head))
+        logger.info("connected to %s", redact_url(exchange.head.url))
+        try:
+            return await self._read_watched(exchange, now)
+        except StreamError as error:
+            return self._failed(error)
+
+    async def _read_watched(self, exchange: Exchange, now: float) -> Step:
+        options, self._is_restarting = self._options, False
+        with anyio.CancelScope() as scope:
+            watch = SilenceWatch(scope, options.idle, options.first_event, now)
+            self._reading = scope
+            try:
+                return await self._read(exchange, watch)
+            finally:
+                self._reading = None
+        if self._is_restarting:
+            return self._session.restart(anyio.current_time())
+        phase = watch.phase
+        raise StreamTimeout(phase, options.idle if phase == "idle" else options.first_event)
+
+    async def _read(self, exchange: Exchange, watch: SilenceWatch) -> Step:
+        options, session, counters = self._options, self._session, self.counters
+        parser = EventStreamParser(
+            max_event_size=options.max_event_size,
+            oversize=options.oversize,
+            on_comment=options.on_comment,
+            last_event_id=session.last_event_id,
+        )
+        reads = 0
+        async for chunk in exchange:
+            now = anyio.current_time()
+            counters.bytes_received += len(chunk)
+            counters.last_byte_at = now
+            watch.on_bytes(now)
+            if len(chunk) <= MAX_READ:
+                is_done = await self._take(chunk, parser, watch, now)
+            else:
+                is_done = await self._take_large(chunk, parser, watch, now)
+            if is_done:
+                return await self._finish(exchange)
+            if self._is_restarting and session.may_restart:
+                return session.restart(now)
+            reads += 1
+            if not reads % FAIR_SHARE:
+                await checkpoint()
+        cut = session.cut_by_end()
+        if cut is not None:
+            raise cut
+        return self._ended(session.ended())
+
+    async def _take_large(self, chunk: bytes, parser: EventStreamParser, watch: SilenceWatch, now: float) -> bool:
+        for start in range(0, len(chunk), MAX_READ):
+            if await self._take(chunk[start : start + MAX_READ], parser, watch, now):
+                return True
+        return False
+
+    async def _take(self, chunk: bytes, parser: EventStreamParser, watch: SilenceWatch, now: float) -> bool:
+        """Parse what was read and hand it over; tell whether the stream is done."""
+        events: Sequence[ServerSentEvent]
+        too_large: EventTooLarge | None = None
+        try:
+            events = parser.feed(chunk)
+        except EventTooLarge as error:
+            events, too_large = error.events, error
+        done = None
+        last_event_id = parser.last_event_id
+        if events:
+            watch.on_event(now)
+            if self._options.done is not None:
+                events, done = cut_at_done(events, self._options.done)
+                last_event_id = done.id if done is not None else last_event_id
+            self.counters.events_received += len(events)
+            self.counters.last_event_at = now
+        has_moved = last_event_id != self._session.last_event_id
+        self._session.received(
+            last_event_id, parser.reconnection_time, has_events=bool(events or done), now=now
+        )
+        if events or has_moved:
+            await self._put(Batch(events, last_event_id), watch)
+        if too_large is not None and done is None:
+            raise too_large
+        return done is not None
+
+    async def _put(self, batch: Batch, watch: SilenceWatch) -> None:
+        if self._mailbox.put_nowait(batch):
+            return
+        watch.rest()
+        # A restart may not cut this short: what is received is delivered.
+        scope, self._reading = self._reading, None
+        await self._mailbox.put(batch)
+        self._reading = scope
+        watch.resume(anyio.current_time())
+
+    async def _finish(self, exchange: Exchange) -> Step:
+        step = self._session.finished()
+        self._mailbox.finish()
+        await exchange.drain()
+        return step
+
+    # --- what it tells ---
+
+    def _failed(self, error: StreamError) -> Step:
+        self._described(error)
+        step = self._session.failed(
+            error, anyio.current_time(), is_body_spent=self._template.is_body_spent
+        )
+        if isinstance(step, Wait):
+            self.counters.retries += 1
+            logger.warning("%s; next attempt in %.1f s", error.headline, step.delay)
+        else:
+            self._mailbox.finish()
+            logger.warning("%s; giving up", error.headline)
+        self._tell(AttemptFailed(error=error, retry_in=step.delay if isinstance(step, Wait) else None))
+        return step
+
+    def _ended(self, step: Step) -> Step:
+        logger.info("the connection to %s ended", redact_url(self._options.url))
+        self._tell(Ended(retry_in=step.delay if isinstance(step, Wait) else None))
+        return step
+
+    def _described(self, error: StreamError) -> StreamError:
+        """Add what only the stream knows."""
+        error.url = error.url or self._options.url
+        if error.status_code is None and self._head is not None:
+            error.status_code, error.headers = self._head.status_code, self._head.headers
+        return error
+
+    def _tell(self, fact: Fact) -> None:
+        tell(self._options.observers, fact)
+
+
+def tell(observers: Sequence[Observer], fact: Fact) -> None:
+    """Let observers know; none of them can break the stream."""
+    for observer in observers:
+        try:
+            observer.observe(fact)
+        except Exception:
+            logger.exception("an observer failed at %s", type(fact).__name__)

@@ -1,0 +1,384 @@
+"""What is asked for: arguments checked before any I/O, a fresh request for every attempt, one for every redirect.
+
+It builds requests with whichever of httpx and httpx2 it is handed, and sends none.
+"""
+
+import ipaddress
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ._answer import EVENT_STREAM, is_same_origin
+from ._errors import InvalidRequest
+from ._options import Timeouts
+from ._redact import redact_url
+
+if TYPE_CHECKING:
+    import httpx
+
+    Request: TypeAlias = httpx.Request
+
+MAX_LAST_EVENT_ID = 8192
+"""Bytes: servers refuse longer header lines, and with them the whole request."""
+
+# The authority of a URL, as RFC 3986, section 3.2 has it; what httpx would take beyond it is a mistake.
+_AUTHORITY = re.compile(r"(?:[^@/?#\s\\]*@)?(?:\[[0-9A-Fa-f:.%A-Za-z]+\]|[^@:/?#\[\]\s\\<>^`{|}\"%]+)(?::(\d{1,5}))?", re.ASCII)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?://([^/?#]*))?", re.ASCII)
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# RFC 9110, section 5.5: visible characters, spaces and tabs inside, and bytes above ASCII.
+_FIELD_VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# These describe a body, and go where it goes (Fetch, "request-body-header name").
+_BODY_HEADERS = (
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-type",
+    "transfer-encoding",
+)
+
+
+class OnceBody(AsyncIterable[bytes]):
+    """A body that can be read once, and says so when it is asked again, where httpx would send nothing."""
+
+    def __init__(self, body: AsyncIterable[bytes]) -> None:
+        self._body = body
+        self.is_spent = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.is_spent:
+            raise InvalidRequest("content", "can be read only once, and had to be sent again: pass bytes")
+        self.is_spent = True
+        return aiter(self._body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """The arguments that make a request's body, as httpx has them."""
+
+    content: Any = None
+    data: Any = None
+    files: Any = None
+    json: Any = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("content", "json") if getattr(self, name) is not None]
+        if self.data is not None or self.files is not None:
+            given.append("data" if self.data is not None else "files")
+        if len(given) > 1:
+            raise InvalidRequest(given[0], f"cannot be combined with {given[1]}: a request has one body")
+        if not isinstance(self.content, str | bytes | AsyncIterable | None):
+            raise InvalidRequest("content", f"must be bytes, str or an async iterable, not {self.content!r:.80}")
+
+    def arguments(self) -> dict[str, Any]:
+        return {"content": self.content, "data": self.data, "files": self.files, "json": self.json}
+
+    @property
+    def is_rereadable(self) -> bool:
+        """Whether ``content`` gives a new iterator each time it is asked for one."""
+        return self.content is not None and not isinstance(self.content, AsyncIterator)
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestTemplate:
+    """Everything that stays the same from attempt to attempt.
+
+    Args:
+        library: The module, httpx or httpx2.
+        client: The client whose defaults a request has.
+        given: A URL, or a request that is to be copied.
+        https_only: Whether plain http is refused, but for loopback addresses.
+    """
+
+    library: ModuleType
+    client: Any
+    given: Any
+    method: str
+    params: Any = None
+    headers: Any = None
+    cookies: Any = None
+    body: Body = field(default_factory=Body)
+    timeouts: Timeouts
+    https_only: bool = False
+    user_agent: str
+    _once: OnceBody | None = None
+
+    # --- for each attempt ---
+
+    def build(self, last_event_id: str) -> "Request":
+        """Make the request of one attempt.
+
+        Raises:
+            InvalidRequest: An argument is wrong; it is named.
+        """
+        request = self._copied() if self._is_request else self._built()
+        self._dress(request)
+        self._set_last_event_id(request, last_event_id)
+        if self._is_read_once(request):
+            self._once = OnceBody(request.stream)  # type: ignore[arg-type]
+            request = self._with_body(request, self._once)
+        self.check(request)
+        return request
+
+    def check(self, request: "Request") -> None:
+        """Refuse what must not be sent, from whomever it comes; set what only the stream may say.
+
+        Raises:
+            InvalidRequest: The URL or a header is wrong; the argument is named.
+        """
+        if not isinstance(request, self.library.Request):
+            wanted = f"{self.library.__name__}.Request"
+            raise InvalidRequest("prepare", f"must give a {wanted} or None, not {type(request).__name__}")
+        check_url(str(request.url), request.url)
+        check_transport(request.url, https_only=self.https_only)
+        check_headers(request.headers.raw)
+        # Silence is the stream's own timeout: httpx's read timeout would end a quiet stream.
+        times = self.library.Timeout(None, connect=self.timeouts.connect, pool=self.timeouts.connect)
+        request.extensions = {**request.extensions, "timeout": times.as_dict()}
+
+    @property
+    def is_body_spent(self) -> bool:
+        """Whether the body was read, and cannot be read again."""
+        return self._once is not None and self._once.is_spent
+
+    @property
+    def initial_last_event_id(self) -> str:
+        """The ``Last-Event-ID`` that the caller put among the headers, or the empty string."""
+        request = self._copied() if self._is_request else self._built()
+        return str(request.headers.get("last-event-id", ""))
+
+    # --- for each redirect ---
+
+    def redirected(self, request: "Request", method: str, url: Any, *, is_trusted: bool, learnt_id: str) -> "Request":
+        """Make the request that follows a redirect.
+
+        Args:
+            request: The one that was redirected.
+            method: The method to follow with; where it is another one, the body stays behind.
+            url: Where to.
+            is_trusted: Whether all hops so far stayed within the first origin. If not, nothing goes along
+                that the caller or the client put on the request.
+            learnt_id: The last event ID that the stream itself learnt.
+        """
+        if not is_trusted:
+            return self._stranger(request, method, url, learnt_id)
+        headers = request.headers.copy()
+        if method != request.method:
+            for name in _BODY_HEADERS:
+                headers.pop(name, None)
+        if not self._has_own_cookie_header:
+            headers.pop("cookie", None)  # the redirect may have set another one
+        keeps_body = method == request.method
+        return self.library.Request(  # type: ignore[no-any-return]
+            method,
+            url,
+            headers=headers,
+            cookies=self._jar(),
+            stream=request.stream if keeps_body else self.library.ByteStream(b""),
+            extensions=request.extensions,
+        )
+
+    def _stranger(self, request: "Request", method: str, url: Any, learnt_id: str) -> "Request":
+        bare: Request = self.library.Request(
+            method,
+            url,
+            headers={
+                "Accept": EVENT_STREAM,
+                "Accept-Encoding": "identity",
+                "Cache-Control": "no-cache",
+                "User-Agent": self.user_agent,
+            },
+            extensions={"timeout": request.extensions["timeout"]},
+        )
+        self._set_last_event_id(bare, learnt_id)
+        return bare
+
+    # --- how a request is made ---
+
+    @property
+    def _is_request(self) -> bool:
+        return isinstance(self.given, self.library.Request)
+
+    def _built(self) -> "Request":
+        arguments = {"params": self.params, "headers": self.headers, "cookies": self.cookies} | self.body.arguments()
+        try:
+            return self.client.build_request(self.method, self.given, **arguments)  # type: ignore[no-any-return]
+        except Exception as exc:
+            raise self._blamed(arguments, exc) from exc
+
+    def _blamed(self, arguments: Mapping[str, Any], error: Exception) -> InvalidRequest:
+        """Find the argument that the library choked on."""
+        for name, value in arguments.items():
+            try:
+                self.library.Request("POST", "http://localhost/", **{name: value})
+            except Exception as exc:
+                # The text of an error may hold the value, and headers and cookies are secrets.
+                why = type(exc).__name__ if name in ("headers", "cookies") else f"{type(exc).__name__}: {exc}"
+                return InvalidRequest(name, f"{self.library.__name__} cannot send it ({why})")
+        return InvalidRequest("url", f"{error}")
+
+    def _copied(self) -> "Request":
+        given: Request = self.given
+        return self.library.Request(  # type: ignore[no-any-return]
+            given.method, given.url, headers=given.headers.copy(), stream=given.stream, extensions=given.extensions
+        )
+
+    def _with_body(self, request: "Request", body: OnceBody) -> "Request":
+        return self.library.Request(  # type: ignore[no-any-return]
+            request.method, request.url, headers=request.headers, content=body, extensions=request.extensions
+        )
+
+    def _is_read_once(self, request: "Request") -> bool:
+        if self.body.is_rereadable or isinstance(request.stream, self.library.ByteStream):
+            return False
+        # What has a length is guarded by it: an empty second time is an error of the HTTP library.
+        return "transfer-encoding" in request.headers
+
+    def _dress(self, request: "Request") -> None:
+        """Ask for an event stream, as https://html.spec.whatwg.org/#the-eventsource-interface has it."""
+        said = self._said_by_caller
+        headers = request.headers
+        if "accept" not in said and headers.get("accept", "*/*") == "*/*":
+            headers["Accept"] = EVENT_STREAM
+        if "accept-encoding" not in said:
+            headers["Accept-Encoding"] = "identity"
+        if "cache-control" not in headers:
+            headers["Cache-Control"] = "no-cache"
+
+    @property
+    def _said_by_caller(self) -> Any:
+        """The headers of this call alone; those of a request that was given may all be the client's."""
+        return self.library.Headers(None if self._is_request else self.headers)
+
+    @property
+    def _has_own_cookie_header(self) -> bool:
+        return "cookie" in self._said_by_caller or "cookie" in self.client.headers
+
+    def _jar(self) -> Any:
+        jar = self.library.Cookies(self.client.cookies)
+        jar.update(self.cookies)
+        return jar
+
+    def _set_last_event_id(self, request: "Request", last_event_id: str) -> None:
+        value = last_event_id.strip(" \t")
+        if value and is_sendable_id(value):
+            request.headers["Last-Event-ID"] = value  # httpx writes it as UTF-8
+        else:
+            request.headers.pop("Last-Event-ID", None)
+
+
+def is_sendable_id(last_event_id: str) -> bool:
+    """Tell whether a last event ID can be the value of a header."""
+    if _CONTROL.search(last_event_id.strip(" \t").replace("\t", "")):
+        return False
+    try:
+        return len(last_event_id.encode()) <= MAX_LAST_EVENT_ID
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def check_last_event_id(last_event_id: object) -> None:
+    """Refuse a last event ID of the caller's that cannot be sent."""
+    if not isinstance(last_event_id, str):
+        raise InvalidRequest("last_event_id", f"must be a str, not {last_event_id!r:.80}")
+    if not is_sendable_id(last_event_id):
+        problem = f"cannot be sent in a header: it has a control character, or more than {MAX_LAST_EVENT_ID} bytes"
+        raise InvalidRequest("last_event_id", problem)
+
+
+def check_method(method: object) -> None:
+    """Refuse what is no HTTP method (RFC 9110, section 9.1)."""
+    if not isinstance(method, str) or not _TOKEN.fullmatch(method.encode("utf-8", "replace")):
+        raise InvalidRequest("method", f"must be a name such as 'GET' or 'POST', not {method!r:.80}")
+
+
+def check_given(library: ModuleType, given: object, others: Mapping[str, object]) -> None:
+    """Refuse a first argument that is neither a URL nor a request, or a request with more beside it.
+
+    Args:
+        library: The module that is to send it.
+        given: What the caller wrote.
+        others: The arguments that make a request, by name; None where the caller left them out.
+    """
+    if isinstance(given, library.Request):
+        for name, value in others.items():
+            if value is not None:
+                raise InvalidRequest(name, "cannot be given beside a request, which has its own")
+    elif isinstance(given, str):
+        check_url_text(given)
+    elif type(given).__name__ != "URL" or not hasattr(given, "raw_host"):
+        wanted = f"a str, a URL or a {library.__name__}.Request"
+        raise InvalidRequest("url", f"must be {wanted}, not {type(given).__module__}.{type(given).__name__}")
+
+
+def check_auth(library: ModuleType, auth: object) -> None:
+    """Refuse what httpx would refuse only when it sends."""
+    is_pair = isinstance(auth, tuple) and len(auth) == 2
+    if not (auth is None or is_pair or isinstance(auth, library.Auth) or callable(auth)):
+        wanted = f"a pair of name and password, a {library.__name__}.Auth, a function or None"
+        raise InvalidRequest("auth", f"must be {wanted}, not {type(auth).__name__}")
+
+
+def check_url(text: str, url: Any) -> None:
+    """Refuse a URL that nothing can be asked of.
+
+    Args:
+        text: As it was written.
+        url: As httpx understood it.
+    """
+    check_url_text(text)
+    if not url.scheme or not url.host:
+        raise InvalidRequest("url", f"{redact_url(text)!r} names no host: write it as 'https://host/path'")
+
+
+def check_url_text(text: str) -> None:
+    """Refuse what httpx would take and no browser would."""
+    if _CONTROL.search(text) or text != text.strip():
+        raise InvalidRequest("url", f"{redact_url(text)!r} has a control character, or white space around it")
+    match = _URL.match(text)
+    if match and match[1].lower() not in ("http", "https"):
+        raise InvalidRequest("url", f"{redact_url(text)!r} is neither http:// nor https://")
+    if match and match[2] is not None:
+        _check_authority(text, match[2])
+
+
+def _check_authority(text: str, authority: str) -> None:
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        problem = "names no host" if authority in ("", "@") else "has no valid host and port"
+        raise InvalidRequest("url", f"{redact_url(text)!r} {problem}: write it as 'https://host:port/path'")
+    if parts[1] and not 0 < int(parts[1]) < 65536:
+        raise InvalidRequest("url", f"{redact_url(text)!r} has port {parts[1]}, and ports go from 1 to 65535")
+
+
+def check_transport(url: Any, *, https_only: bool) -> None:
+    """Refuse plain http to anyone but this machine, where the caller asked for that."""
+    if https_only and url.scheme != "https" and not _is_loopback(url.host):
+        raise InvalidRequest("url", f"'{url.scheme}://{url.host}' is not https, and https_only=True was passed")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_headers(raw: list[tuple[bytes, bytes]]) -> None:
+    """Refuse a header that would break out of its line; a value may be a secret, so none is shown."""
+    for name, value in raw:
+        if not _TOKEN.fullmatch(name):
+            raise InvalidRequest("headers", f"{name.decode('latin-1')!r} is no header name")
+        if not _FIELD_VALUE.fullmatch(value):
+            argument = "cookies" if name.lower() == b"cookie" else "headers"
+            problem = f"the value of {name.decode('latin-1')!r} has a control character, or white space around it"
+            raise InvalidRequest(argument, problem)
+
+
+def check_callable(argument: str, value: object) -> None:
+    """Refuse what is neither None nor can be called."""
+    if value is not None and not isinstance(value, Callable):  # type: ignore[arg-type]
+        raise InvalidRequest(argument, f"must be a function or None, not {value!r:.80}")
