@@ -18,7 +18,7 @@ class Reading:
     events: list[ServerSentEvent] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     last_event_id: str = ""
-    retry: int | None = None
+    reconnection_time: float | None = None
 
 
 @dataclass
@@ -56,39 +56,44 @@ def size_of(lines: list[Line]) -> int:
     return sum(line.size for line in lines if line.name in FIELDS)
 
 
+def saturated(digits: str) -> int:
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= 18 else 10**18 - 1
+
+
 def read(stream: bytes, *, limit: float = float("inf"), last_event_id: str = "") -> Reading:
     """Read a stream to its end, leaving out events above `limit` bytes."""
     reading = Reading(last_event_id=last_event_id)
     blocks, unfinished, _ = split(stream)
-    id_buffer = last_event_id
-    for lines in [*blocks, unfinished]:
-        is_too_large = size_of(lines) > limit
-        data: list[str] = []
-        event_type = ""
-        retry = None
-        for line in lines:
-            if line.size > limit:
-                continue
-            if line.name == "" and line.has_colon:
-                reading.comments.append(line.value)
-            elif line.name == "data":
-                data.append(line.value)
-            elif line.name == "event":
-                event_type = line.value
-            elif line.name == "id" and "\0" not in line.value:
-                id_buffer = line.value
-            elif line.name == "retry" and re.fullmatch("[0-9]+", line.value):
-                retry = min(int(line.value[-4000:]), 10**18 - 1)
-                if len(line.value.lstrip("0")) > 18:
-                    retry = 10**18 - 1
-                reading.retry = retry
-        if lines is unfinished:
-            break
-        reading.last_event_id = id_buffer
-        if data and not is_too_large:
-            event = ServerSentEvent(event_type or "message", "\n".join(data), id_buffer, retry)
+    for lines in blocks:
+        event = read_block(lines, reading, limit)
+        reading.last_event_id = event.id
+        if size_of(lines) <= limit and any(line.name == "data" for line in lines):
             reading.events.append(event)
+    read_block(unfinished, reading, limit)
     return reading
+
+
+def read_block(lines: list[Line], reading: Reading, limit: float) -> ServerSentEvent:
+    data: list[str] = []
+    event_type = ""
+    last_event_id = reading.last_event_id
+    retry = None
+    for line in lines:
+        if line.size > limit:
+            continue
+        if line.name == "" and line.has_colon:
+            reading.comments.append(line.value)
+        elif line.name == "data":
+            data.append(line.value)
+        elif line.name == "event":
+            event_type = line.value
+        elif line.name == "id" and "\0" not in line.value:
+            last_event_id = line.value
+        elif line.name == "retry" and re.fullmatch("[0-9]+", line.value):
+            retry = saturated(line.value)
+            reading.reconnection_time = retry / 1000
+    return ServerSentEvent(event_type or "message", "\n".join(data), last_event_id, retry)
 
 
 def read_until_too_large(stream: bytes, limit: int) -> tuple[list[ServerSentEvent], bool]:
