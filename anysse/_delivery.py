@@ -5,19 +5,15 @@ task is natively cancelled in the same tick. Items stay in the buffer, and who w
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TypeAlias
 
 import anyio
 
 from ._events import ServerSentEvent
 
 
-class Batch(NamedTuple):
-    """What one read brought."""
-
-    events: Sequence[ServerSentEvent]
-    last_event_id: str
-    """The last event ID after all of it; blocks without data move it, too."""
+Batch: TypeAlias = tuple[Sequence[ServerSentEvent], str]
+"""What one read brought, and the last event ID after all of it: blocks without data move that, too."""
 
 
 class Mailbox:
@@ -28,9 +24,14 @@ class Mailbox:
 
     def __init__(self, size: int) -> None:
         self._send, self._receive = anyio.create_memory_object_stream[Batch](size)
+        # Who puts is woken once half of the room is free: a wake-up for each batch costs more than the batch.
+        self._low_mark = size // 2
+        self._count = 0
         self._arrival: anyio.Event | None = None
         self._room: anyio.Event | None = None
         self._late: Batch | None = None
+        self.is_finished = False
+        """Whether no more will come."""
 
     async def put(self, batch: Batch) -> None:
         """Wait for room, and put a batch; where waiting is cancelled, the batch comes after all others."""
@@ -48,6 +49,7 @@ class Mailbox:
             self._send.send_nowait(batch)
         except anyio.WouldBlock:
             return False
+        self._count += 1
         if self._arrival is not None:
             self._wake()
         return True
@@ -66,7 +68,8 @@ class Mailbox:
             if batch is None:
                 raise
             return batch
-        if self._room is not None:
+        self._count -= 1
+        if self._room is not None and self._count <= self._low_mark:
             self._room.set()
             self._room = None
         return batch
@@ -78,6 +81,7 @@ class Mailbox:
 
     def finish(self) -> None:
         """Say that no more will come; what is there can still be taken."""
+        self.is_finished = True
         self._send.close()
         self._wake()
 

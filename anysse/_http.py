@@ -37,7 +37,7 @@ from ._errors import (
     TimeoutPhase,
 )
 from ._events import Headers, StreamResponse
-from ._inflate import BadCoding, Inflater
+from ._inflate import PIECE, BadCoding, Inflater
 from ._request import RequestTemplate, check_transport, check_url
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def own_client(library: ModuleType) -> Any:
 class Exchange:
     """A response whose head was accepted, and whose body is to be read.
 
-    Iterating gives the body in pieces, decompressed; the end is ``StopAsyncIteration``.
+    Iterating gives the body in pieces of at most 64 KiB, decompressed; the end is ``StopAsyncIteration``.
     One task reads it; ``aclose()`` comes after that, in the same task.
     """
 
@@ -118,6 +118,8 @@ class Exchange:
         self._translate = translate
         # The stream itself, and not aiter_raw(): two generators less for each chunk.
         self._next = aiter(response.stream).__anext__  # type: ignore[arg-type]
+        # Most bodies are not compressed, and come in pieces that are small enough: then nothing is cut.
+        self._is_plain = True
         self._inflater: Inflater | None = None
         self._pieces: Iterator[bytes] = iter(())
         self.head = StreamResponse(
@@ -136,20 +138,29 @@ class Exchange:
             StreamError: The connection was lost, or the body cannot be decompressed.
         """
         try:
-            if self._inflater is None:
-                return await self._next()
-            return await self._next_inflated(self._inflater)
+            if self._is_plain:
+                chunk = await self._next()
+                if len(chunk) <= PIECE:
+                    return chunk
+                self._is_plain, self._pieces = False, self._cut(chunk)
+            return await self._next_piece()
         except self._errors as exc:
             raise self._translate(exc) from exc
 
-    async def _next_inflated(self, inflater: Inflater) -> bytes:
+    def _cut(self, chunk: bytes) -> Iterator[bytes]:
+        """Cut what came at once into pieces, compressed or not."""
+        if self._inflater is not None:
+            return self._inflater.feed(chunk)
+        return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
+
+    async def _next_piece(self) -> bytes:
         while True:
             for piece in self._pieces:
                 return piece
             try:
-                self._pieces = inflater.feed(await self._next())
+                self._pieces = self._cut(await self._next())
             except StopAsyncIteration:
-                if not inflater.is_complete:
+                if self._inflater is not None and not self._inflater.is_complete:
                     raise StreamDropped("the compressed body ended too soon") from None
                 raise
 
@@ -161,7 +172,7 @@ class Exchange:
         """
         codings = content_codings(self.head.headers.get_list("content-encoding"))
         if codings:
-            self._inflater = Inflater(codings)
+            self._is_plain, self._inflater = False, Inflater(codings)
 
     async def read_start(self) -> bytes:
         """Read the start of a body that is of no other use, as far as it comes in time."""

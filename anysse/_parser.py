@@ -134,8 +134,9 @@ class EventStreamParser:
         if len(text) < _SHORT_READ:
             self._take_lines(text, events)
             return events
-        begun = text.find(b"\n\n") + 2 if self._line or self._size else 0
-        whole = text.rfind(b"\n\n", begun)
+        # One byte is sought many times faster than two, so go to the outermost line ends first.
+        begun = text.find(b"\n\n", text.find(b"\n")) + 2 if self._line or self._size else 0
+        whole = text.rfind(b"\n\n", begun, text.rfind(b"\n") + 1)
         # No event within so few bytes can be too large, so there is nothing to count.
         if begun < whole <= begun + self._max_event_size:
             self._take_lines(text[:begun], events)

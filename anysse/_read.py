@@ -10,11 +10,11 @@ from typing import Any, Literal, Protocol, TypeAlias, final
 import anyio
 
 from ._answer import content_codings
-from ._done import Done, check_done, cut_at_done
-from ._errors import EventTooLarge, InvalidRequest, ResponseError, StreamDropped
+from ._errors import InvalidRequest, ResponseError, StreamDropped
 from ._events import ServerSentEvent
 from ._inflate import BadCoding, Inflater
-from ._parser import MAX_EVENT_SIZE, EventStreamParser
+from ._intake import Done, Intake, check_done
+from ._parser import MAX_EVENT_SIZE
 
 MAX_PULLS = 16
 """How often a parked body iterator is asked once more, to make it unwind."""
@@ -36,38 +36,40 @@ class SyncResponse(Protocol):
     def iter_raw(self) -> Iterator[bytes]: ...
 
 
-class _Intake:
-    """What both iterators share: bytes go in, events come out, and the end is judged. No I/O."""
+class _Body:
+    """What both iterators share: pieces of a body go in, events come out, and its end is judged. No I/O."""
 
-    def __init__(self, parser: EventStreamParser, done: Done | None, inflater: Inflater | None) -> None:
-        self._parser = parser
-        self._done = done
+    def __init__(self, intake: Intake, inflater: Inflater | None, *, needs_done: bool) -> None:
+        self._intake = intake
         self._inflater = inflater
+        self._needs_done = needs_done
         self._pieces: Iterator[bytes] = iter(())
-        self._failure: EventTooLarge | None = None
         self._ready: deque[ServerSentEvent] = deque()
-        self.is_done = False
-        self.last_event_id = parser.last_event_id
+        self.last_event_id = intake.last_event_id
 
     @property
     def reconnection_time(self) -> float | None:
-        return self._parser.reconnection_time
+        return self._intake.reconnection_time
+
+    @property
+    def is_done(self) -> bool:
+        return self._intake.is_done
 
     def next(self) -> ServerSentEvent | None:
         """Give the next event of what was taken, or None where more is needed."""
         while not self._ready:
-            if self._failure is not None:
-                raise self._failure
+            if self._intake.error is not None:
+                raise self._intake.error
             piece = None if self.is_done else next(self._pieces, None)
+            self.last_event_id = self._intake.last_event_id
             if piece is None:
                 return None
-            self._parse(piece)
+            self._ready.extend(self._intake.take(piece))
         event = self._ready.popleft()
         self.last_event_id = event.id
         return event
 
     def take(self, chunk: bytes) -> None:
-        self.last_event_id = self._parser.last_event_id
         self._pieces = iter((chunk,)) if self._inflater is None else self._inflated(self._inflater, chunk)
 
     def end(self) -> None:
@@ -76,23 +78,10 @@ class _Intake:
         Raises:
             StreamDropped: It came before its done event, or in the middle of what was compressed.
         """
-        self.last_event_id = self._parser.last_event_id
-        if self._done is not None and not self.is_done:
+        if self._needs_done:
             raise StreamDropped("it ended before its done event")
         if self._inflater is not None and not self._inflater.is_complete:
             raise StreamDropped("the compressed body ended too soon")
-
-    def _parse(self, piece: bytes) -> None:
-        try:
-            events = self._parser.feed(piece)
-        except EventTooLarge as error:
-            events, self._failure = error.events, error
-        if self._done is None:
-            self._ready.extend(events)
-            return
-        kept, done = cut_at_done(events, self._done)
-        self._ready.extend(kept)
-        self.is_done = done is not None
 
     @staticmethod
     def _inflated(inflater: Inflater, chunk: bytes) -> Iterator[bytes]:
@@ -110,19 +99,19 @@ class EventReader(AsyncIterator[ServerSentEvent]):
     ``contextlib.aclosing``, unwinds it in order, which trio asks for.
     """
 
-    def __init__(self, intake: _Intake, chunks: AsyncIterator[bytes]) -> None:
-        self._intake = intake
+    def __init__(self, body: _Body, chunks: AsyncIterator[bytes]) -> None:
+        self._body = body
         self._chunks = chunks
 
     @property
     def last_event_id(self) -> str:
         """The last event ID of what was handed out."""
-        return self._intake.last_event_id
+        return self._body.last_event_id
 
     @property
     def reconnection_time(self) -> float | None:
         """Seconds that the stream set with ``retry``, or None."""
-        return self._intake.reconnection_time
+        return self._body.reconnection_time
 
     def __aiter__(self) -> "EventReader":
         return self
@@ -136,17 +125,17 @@ class EventReader(AsyncIterator[ServerSentEvent]):
             ResponseError: The body cannot be decompressed.
         """
         while True:
-            event = self._intake.next()
+            event = self._body.next()
             if event is not None:
                 return event
-            if self._intake.is_done:
+            if self._body.is_done:
                 raise StopAsyncIteration
             try:
                 chunk = await anext(self._chunks)
             except StopAsyncIteration:
-                self._intake.end()
+                self._body.end()
                 raise
-            self._intake.take(chunk)
+            self._body.take(chunk)
 
     async def aclose(self) -> None:
         """Leave the response's iterator in order. The response itself is its owner's to close."""
@@ -163,19 +152,19 @@ class EventReader(AsyncIterator[ServerSentEvent]):
 class EventIterator(Iterator[ServerSentEvent]):
     """The events of a response that is read without async, made by ``iter_events``."""
 
-    def __init__(self, intake: _Intake, chunks: Iterator[bytes]) -> None:
-        self._intake = intake
+    def __init__(self, body: _Body, chunks: Iterator[bytes]) -> None:
+        self._body = body
         self._chunks = chunks
 
     @property
     def last_event_id(self) -> str:
         """The last event ID of what was handed out."""
-        return self._intake.last_event_id
+        return self._body.last_event_id
 
     @property
     def reconnection_time(self) -> float | None:
         """Seconds that the stream set with ``retry``, or None."""
-        return self._intake.reconnection_time
+        return self._body.reconnection_time
 
     def __iter__(self) -> "EventIterator":
         return self
@@ -189,17 +178,17 @@ class EventIterator(Iterator[ServerSentEvent]):
             ResponseError: The body cannot be decompressed.
         """
         while True:
-            event = self._intake.next()
+            event = self._body.next()
             if event is not None:
                 return event
-            if self._intake.is_done:
+            if self._body.is_done:
                 raise StopIteration
             try:
                 chunk = next(self._chunks)
             except StopIteration:
-                self._intake.end()
+                self._body.end()
                 raise
-            self._intake.take(chunk)
+            self._body.take(chunk)
 
 
 AsyncSource: TypeAlias = AsyncResponse | AsyncIterable[bytes]
@@ -237,8 +226,8 @@ def read_events(
         inflater, source = None, response
     else:
         raise InvalidRequest("response", f"must be a response or an async iterable of bytes, not {response!r:.80}")
-    intake = _intake(last_event_id, done, on_comment, max_event_size, oversize, inflater)
-    return EventReader(intake, aiter(source))
+    intake = _intake(done, on_comment, max_event_size, oversize, last_event_id)
+    return EventReader(_Body(intake, inflater, needs_done=done is not None), aiter(source))
 
 
 def iter_events(
@@ -263,23 +252,25 @@ def iter_events(
         inflater, source = None, response
     else:
         raise InvalidRequest("response", f"must be a response or an iterable of bytes, not {response!r:.80}")
-    intake = _intake(last_event_id, done, on_comment, max_event_size, oversize, inflater)
-    return EventIterator(intake, iter(source))
+    intake = _intake(done, on_comment, max_event_size, oversize, last_event_id)
+    return EventIterator(_Body(intake, inflater, needs_done=done is not None), iter(source))
 
 
 def _intake(
-    last_event_id: str,
     done: Done | None,
     on_comment: Callable[[str], object] | None,
     max_event_size: int,
     oversize: Literal["raise", "skip"],
-    inflater: Inflater | None,
-) -> _Intake:
+    last_event_id: str,
+) -> Intake:
     check_done(done)
-    parser = EventStreamParser(
-        max_event_size=max_event_size, oversize=oversize, on_comment=on_comment, last_event_id=last_event_id
+    return Intake(
+        done=done,
+        on_comment=on_comment,
+        max_event_size=max_event_size,
+        oversize=oversize,
+        last_event_id=last_event_id,
     )
-    return _Intake(parser, done, inflater)
 
 
 def _inflater(response: AsyncResponse | SyncResponse) -> Inflater | None:

@@ -13,14 +13,13 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._delivery import Batch, Mailbox
-from ._done import Done, cut_at_done
-from ._errors import EventTooLarge, StreamError, StreamTimeout, TimeoutPhase
+from ._errors import StreamError, StreamTimeout, TimeoutPhase
 from ._events import ServerSentEvent, StreamResponse
 from ._http import Connection, Exchange
+from ._intake import Done, Intake
 from ._log import logger
 from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, Ended, Fact, Observer
 from ._options import StreamStatus
-from ._parser import EventStreamParser
 from ._redact import redact_url
 from ._request import RequestTemplate, is_sendable_id
 from ._session import Session, Step, Stop, Wait
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
         [httpx.Request, Attempt], httpx.Request | None | Awaitable[httpx.Request | None]
     ]
 
-MAX_READ = 65_536
-"""Bytes that one item of the mailbox comes from, at most."""
 FAIR_SHARE = 32
 """Reads in a row that need not wait, before other tasks get their turn."""
 
@@ -284,25 +281,18 @@ class Reader:
         raise StreamTimeout(phase, options.idle if phase == "idle" else options.first_event)
 
     async def _read(self, exchange: Exchange, watch: SilenceWatch) -> Step:
-        options, session, counters = self._options, self._session, self.counters
-        parser = EventStreamParser(
-            max_event_size=options.max_event_size,
-            oversize=options.oversize,
-            on_comment=options.on_comment,
-            last_event_id=session.last_event_id,
-        )
-        reads = 0
+        """Read until the body ends, or the stream does. This is the hot path: all else is done once."""
+        session, mailbox, intake, reads = self._session, self._mailbox, self._intake(), 0
         async for chunk in exchange:
             now = anyio.current_time()
-            counters.bytes_received += len(chunk)
-            counters.last_byte_at = now
             watch.on_bytes(now)
-            if len(chunk) <= MAX_READ:
-                is_done = await self._take(chunk, parser, watch, now)
-            else:
-                is_done = await self._take_large(chunk, parser, watch, now)
-            if is_done:
+            events = self._take(chunk, intake, watch, now)
+            if events is not None and not mailbox.put_nowait((events, intake.last_event_id)):
+                await self._put_late((events, intake.last_event_id), watch)
+            if intake.is_done:
                 return await self._finish(exchange)
+            if intake.error is not None:
+                raise intake.error
             if self._is_restarting and session.may_restart:
                 return session.restart(now)
             reads += 1
@@ -313,44 +303,37 @@ class Reader:
             raise cut
         return self._ended(session.ended())
 
-    async def _take_large(self, chunk: bytes, parser: EventStreamParser, watch: SilenceWatch, now: float) -> bool:
-        for start in range(0, len(chunk), MAX_READ):
-            if await self._take(chunk[start : start + MAX_READ], parser, watch, now):
-                return True
-        return False
-
-    async def _take(self, chunk: bytes, parser: EventStreamParser, watch: SilenceWatch, now: float) -> bool:
-        """Parse what was read and hand it over; tell whether the stream is done."""
-        events: Sequence[ServerSentEvent]
-        too_large: EventTooLarge | None = None
-        try:
-            events = parser.feed(chunk)
-        except EventTooLarge as error:
-            events, too_large = error.events, error
-        done = None
-        last_event_id = parser.last_event_id
-        if events:
-            watch.on_event(now)
-            if self._options.done is not None:
-                events, done = cut_at_done(events, self._options.done)
-                last_event_id = done.id if done is not None else last_event_id
-            self.counters.events_received += len(events)
-            self.counters.last_event_at = now
-        has_moved = last_event_id != self._session.last_event_id
-        self._session.received(
-            last_event_id, parser.reconnection_time, has_events=bool(events or done), now=now
+    def _intake(self) -> Intake:
+        options = self._options
+        return Intake(
+            done=options.done,
+            on_comment=options.on_comment,
+            max_event_size=options.max_event_size,
+            oversize=options.oversize,
+            last_event_id=self._session.last_event_id,
         )
-        if events or has_moved:
-            await self._put(Batch(events, last_event_id), watch)
-        if too_large is not None and done is None:
-            raise too_large
-        return done is not None
 
-    async def _put(self, batch: Batch, watch: SilenceWatch) -> None:
-        if self._mailbox.put_nowait(batch):
-            return
+    def _take(
+        self, chunk: bytes, intake: Intake, watch: SilenceWatch, now: float
+    ) -> Sequence[ServerSentEvent] | None:
+        """Parse what was read; give what is to be delivered, or None where nothing is."""
+        counters, session = self.counters, self._session
+        counters.bytes_received += len(chunk)
+        counters.last_byte_at = now
+        events = intake.take(chunk)
+        if events or intake.is_done:
+            watch.on_event(now)
+            counters.events_received += len(events)
+            counters.last_event_at = now
+        has_moved = intake.last_event_id != session.last_event_id
+        session.received(
+            intake.last_event_id, intake.reconnection_time, bool(events) or intake.is_done, now
+        )
+        return events if events or has_moved else None
+
+    async def _put_late(self, batch: Batch, watch: SilenceWatch) -> None:
+        """Wait for the consumer. What is received is delivered: no restart may cut this short."""
         watch.rest()
-        # A restart may not cut this short: what is received is delivered.
         scope, self._reading = self._reading, None
         await self._mailbox.put(batch)
         self._reading = scope

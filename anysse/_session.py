@@ -181,7 +181,7 @@ class Session:
         self.was_open = True
         self._move(StreamStatus.CONNECTED)
 
-    def received(self, last_event_id: str, reconnection_time: float | None, *, has_events: bool, now: float) -> None:
+    def received(self, last_event_id: str, reconnection_time: float | None, has_events: bool, now: float) -> None:
         """Something was read, and parsed."""
         if last_event_id != self.last_event_id or self.learnt_id:
             self.last_event_id = self.learnt_id = last_event_id

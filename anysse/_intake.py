@@ -1,0 +1,70 @@
+"""What one connection brings: bytes in, events out, until the event that ends the stream. No I/O, no clock."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from ._errors import EventTooLarge, InvalidRequest
+from ._events import ServerSentEvent
+from ._parser import EventStreamParser
+
+Done: TypeAlias = str | Callable[[ServerSentEvent], bool]
+"""The data of the event that ends a stream and is not delivered, or a test for one that is delivered."""
+
+
+class Intake:
+    """A parser, and an eye on the end of the stream."""
+
+    __slots__ = ("_done", "_parser", "error", "is_done", "last_event_id")
+
+    def __init__(
+        self,
+        *,
+        done: Done | None,
+        on_comment: Callable[[str], object] | None,
+        max_event_size: int,
+        oversize: Literal["raise", "skip"],
+        last_event_id: str,
+    ) -> None:
+        self._parser = EventStreamParser(
+            max_event_size=max_event_size,
+            oversize=oversize,
+            on_comment=on_comment,
+            last_event_id=last_event_id,
+        )
+        self._done = done
+        self.is_done = False
+        """Whether the event that ends the stream came."""
+        self.error: EventTooLarge | None = None
+        """Why nothing can be taken any more, once what was taken is delivered."""
+        self.last_event_id = last_event_id
+        """The last event ID after all that was taken."""
+
+    @property
+    def reconnection_time(self) -> float | None:
+        """Seconds that the stream set, as it set them, or None."""
+        return self._parser.reconnection_time
+
+    def take(self, chunk: bytes) -> Sequence[ServerSentEvent]:
+        """Parse what was read, and give the events that are to be delivered."""
+        events: Sequence[ServerSentEvent]
+        try:
+            events = self._parser.feed(chunk)
+        except EventTooLarge as error:
+            events, self.error = error.events, error
+        self.last_event_id = self._parser.last_event_id
+        return events if self._done is None else self._until_done(events, self._done)
+
+    def _until_done(self, events: Sequence[ServerSentEvent], done: Done) -> Sequence[ServerSentEvent]:
+        for index, event in enumerate(events):
+            is_text = isinstance(done, str)
+            if event.data == done if is_text else done(event):  # type: ignore[operator]
+                # What follows is not of this stream any more, whatever it is.
+                self.is_done, self.error, self.last_event_id = True, None, event.id
+                return events[:index] if is_text else events[: index + 1]
+        return events
+
+
+def check_done(done: object) -> None:
+    """Refuse what cannot tell the end of a stream."""
+    if not (done is None or isinstance(done, str) or callable(done)):
+        raise InvalidRequest("done", f"must be a str, a function of the event or None, not {done!r:.80}")
