@@ -47,7 +47,7 @@ streams = st.one_of(
 )
 limits = st.integers(1, 40)
 # How many bytes a read must have to be taken the fast way.
-short_reads = st.sampled_from([0, 20, 2048])
+short_reads = st.sampled_from([0, 20, 1024])
 
 
 @st.composite
