@@ -26,11 +26,12 @@ from ._observer import (
     Observer,
     StatusChanged,
 )
+from ._open import open_stream
 from ._options import StreamStatus, Timeouts
 from ._parser import EventStreamParser
 from ._read import EventIterator, EventReader, iter_events, read_events
 from ._retry import ExponentialBackoff, Failure, RetryPolicy
-from ._stream import EventStream, StreamStatistics, open_stream
+from ._stream import EventStream, StreamStatistics
 
 __all__ = [
     "AnysseError",

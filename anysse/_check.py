@@ -1,7 +1,6 @@
 """Checks of arguments: a wrong one is an ``InvalidRequest`` that names it. No state, no I/O."""
 
 import math
-
 from typing import TypeGuard
 
 from ._errors import InvalidRequest
@@ -30,6 +29,12 @@ def check_choice(argument: str, value: object, choices: tuple[object, ...]) -> N
     if value not in choices:
         known = " or ".join(repr(choice) for choice in choices)
         raise InvalidRequest(argument, f"must be {known}, not {value!r}")
+
+
+def check_callable(argument: str, value: object) -> None:
+    """Refuse what is neither None nor can be called."""
+    if value is not None and not callable(value):
+        raise InvalidRequest(argument, f"must be a function or None, not {value!r:.80}")
 
 
 def _is_finite(value: object) -> TypeGuard[float]:

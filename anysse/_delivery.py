@@ -11,7 +11,6 @@ import anyio
 
 from ._events import ServerSentEvent
 
-
 Batch: TypeAlias = tuple[Sequence[ServerSentEvent], str]
 """What one read brought, and the last event ID after all of it: blocks without data move that, too."""
 
@@ -64,10 +63,10 @@ class Mailbox:
         try:
             batch = self._receive.receive_nowait()
         except anyio.EndOfStream:
-            batch, self._late = self._late, None
-            if batch is None:
+            late, self._late = self._late, None
+            if late is None:
                 raise
-            return batch
+            return late
         self._count -= 1
         if self._room is not None and self._count <= self._low_mark:
             self._room.set()

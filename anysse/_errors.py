@@ -203,9 +203,16 @@ class StatusError(ResponseError):
 class ContentTypeError(ResponseError):
     """The server answered 200, but not with ``text/event-stream``."""
 
-    def __init__(self, reason: str = "", **facts: Unpack[Facts]) -> None:
+    def __init__(
+        self,
+        reason: str = "",
+        *,
+        body: bytes = b"",
+        retry_after: float | None = None,
+        **facts: Unpack[Facts],
+    ) -> None:
         facts.setdefault("hint", "check the URL, or pass accept_response= to take another type")
-        super().__init__(reason, **facts)
+        super().__init__(reason, body=body, retry_after=retry_after, **facts)
 
     @property
     def headline(self) -> str:
@@ -274,7 +281,7 @@ class EventTooLarge(StreamError):
         super().__init__(f"an event is larger than {max_event_size} bytes", **facts)
         self.max_event_size = max_event_size
         self.events = list(events)
-        self.hint = self.hint or 'raise max_event_size, or pass oversize="skip" to leave such events out'
+        self.hint = self.hint or 'raise max_event_size, or pass oversize="skip" to leave it out'
 
     @property
     def headline(self) -> str:

@@ -1,4 +1,4 @@
-"""One HTTP exchange as validated byte chunks, redirects included; the only module that knows httpx and httpx2.
+"""One HTTP exchange as validated byte chunks, redirects included; all that knows httpx and httpx2.
 
 No retry, no parsing. What either library raises leaves here as an error of ours, with its cause.
 """
@@ -192,7 +192,9 @@ class Exchange:
             try:
                 while left > 0:
                     left -= len(await self._next())
-            except (StopAsyncIteration, *self._errors):  # whatever it is, nobody waits for this body
+            except StopAsyncIteration:
+                pass
+            except self._errors:  # whatever it is, nobody waits for this body
                 pass
 
     async def aclose(self) -> None:
@@ -212,7 +214,9 @@ class Exchange:
             try:
                 for _ in range(MAX_PULLS):
                     await self._next()
-            except (StopAsyncIteration, *self._errors):
+            except StopAsyncIteration:
+                pass
+            except self._errors:
                 pass
 
 
@@ -243,7 +247,7 @@ class Connection:
         self._response_timeout = template.timeouts.response
         library = template.library
         # What a connection may fail with; anything else is a bug, and leaves as itself.
-        self._errors = (
+        self._errors: tuple[type[Exception], ...] = (
             library.HTTPError,
             library.InvalidURL,
             library.StreamError,
@@ -285,9 +289,8 @@ class Connection:
     # --- the way to an answer ---
 
     async def _answer(self, request: "httpx.Request", learnt_id: str) -> tuple[Exchange, str]:
-        with anyio.move_on_after(self._response_timeout) as scope, self._translated():
+        with anyio.move_on_after(self._response_timeout), self._translated():
             return await self._follow(request, learnt_id)
-        assert scope.cancelled_caught
         raise StreamTimeout("response", self._response_timeout)
 
     async def _follow(self, request: "httpx.Request", learnt_id: str) -> tuple[Exchange, str]:
@@ -308,7 +311,9 @@ class Connection:
             is_trusted = is_trusted and is_same_origin(request.url, url)
             auth = auth if is_trusted else None
             await self._leave(exchange)
-            request = self._template.redirected(request, method, url, is_trusted=is_trusted, learnt_id=learnt_id)
+            request = self._template.redirected(
+                request, method, url, is_trusted=is_trusted, learnt_id=learnt_id
+            )
         return await self._send(request, auth), f"it redirects more than {MAX_REDIRECTS} times"
 
     async def _send(self, request: "httpx.Request", auth: Any) -> Exchange:

@@ -55,7 +55,7 @@ class _Layer:
 
     def __init__(self, coding: str) -> None:
         self._is_gzip = coding == "gzip"
-        self._decoder: "zlib._Decompress | None" = None
+        self._decoder: zlib._Decompress | None = None
         self._head = b""
 
     @property

@@ -1,4 +1,4 @@
-"""What one connection brings: bytes in, events out, until the event that ends the stream. No I/O, no clock."""
+"""What one connection brings: bytes in, events out, until the event that ends the stream. No I/O."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias

@@ -1,4 +1,4 @@
-"""The one logger. It says nothing unless asked: by ``logging``, or by ``ANYSSE_LOG=debug`` in the environment."""
+"""The one logger: silent unless asked, by ``logging`` or by ``ANYSSE_LOG=debug`` in the environment."""
 
 import logging
 import os

@@ -144,7 +144,7 @@ class EventReader(AsyncIterator[ServerSentEvent]):
             try:
                 for _ in range(MAX_PULLS):
                     await anext(self._chunks)
-            except Exception:  # noqa: S110 - it was cut off on purpose, however the library calls that
+            except Exception:  # noqa: BLE001, S110 - it was cut off on purpose, however the library calls that
                 pass
 
 
@@ -225,7 +225,9 @@ def read_events(
     elif isinstance(response, AsyncIterable):
         inflater, source = None, response
     else:
-        raise InvalidRequest("response", f"must be a response or an async iterable of bytes, not {response!r:.80}")
+        raise InvalidRequest(
+            "response", f"must be a response or an async iterable of bytes, not {response!r:.80}"
+        )
     intake = _intake(done, on_comment, max_event_size, oversize, last_event_id)
     return EventReader(_Body(intake, inflater, needs_done=done is not None), aiter(source))
 
@@ -273,7 +275,7 @@ def _intake(
     )
 
 
-def _inflater(response: AsyncResponse | SyncResponse) -> Inflater | None:
+def _inflater(response: Any) -> Inflater | None:
     codings = content_codings([response.headers.get("content-encoding", "")])
     try:
         return Inflater(codings) if codings else None

@@ -3,11 +3,11 @@
 It never raises what a stream may fail with: the session keeps it, and whoever reads is told.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -16,10 +16,11 @@ from ._delivery import Batch, Mailbox
 from ._errors import StreamError, StreamTimeout, TimeoutPhase
 from ._events import ServerSentEvent, StreamResponse
 from ._http import Connection, Exchange
-from ._intake import Done, Intake
+from ._intake import Intake
 from ._log import logger
 from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, Ended, Fact, Observer
 from ._options import StreamStatus
+from ._plan import StreamPlan
 from ._redact import redact_url
 from ._request import RequestTemplate, is_sendable_id
 from ._session import Session, Step, Stop, Wait
@@ -27,28 +28,8 @@ from ._session import Session, Step, Stop, Wait
 if TYPE_CHECKING:
     import httpx
 
-    Prepare: TypeAlias = Callable[
-        [httpx.Request, Attempt], httpx.Request | None | Awaitable[httpx.Request | None]
-    ]
-
 FAIR_SHARE = 32
 """Reads in a row that need not wait, before other tasks get their turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReaderOptions:
-    """What the caller decided about reading."""
-
-    url: str
-    idle: float | None
-    first_event: float | None
-    total: float | None
-    done: Done | None
-    prepare: "Prepare | None"
-    on_comment: Callable[[str], object] | None
-    max_event_size: int
-    oversize: Literal["raise", "skip"]
-    observers: Sequence[Observer]
 
 
 @dataclass(slots=True)
@@ -71,7 +52,9 @@ class SilenceWatch:
     timeout went by, and is that much longer: never too early, and a sixteenth too late at most.
     """
 
-    def __init__(self, scope: anyio.CancelScope, idle: float | None, first_event: float | None, now: float) -> None:
+    def __init__(
+        self, scope: anyio.CancelScope, idle: float | None, first_event: float | None, now: float
+    ) -> None:
         self._scope = scope
         self._idle = idle if idle is not None else float("inf")
         self._slack = self._idle / 16
@@ -118,13 +101,13 @@ class Reader:
         template: RequestTemplate,
         connection: Connection,
         mailbox: Mailbox,
-        options: ReaderOptions,
+        plan: StreamPlan,
     ) -> None:
         self._session = session
         self._template = template
         self._connection = connection
         self._mailbox = mailbox
-        self._options = options
+        self._plan = plan
         self.counters = Counters()
         self.response: StreamResponse | None = None
         """The head of the current connection, or of the last one."""
@@ -168,7 +151,7 @@ class Reader:
                 if self._is_stopped:
                     self._life.cancel()
                 await self._live_in_time()
-        except Exception as exc:  # a bug, of ours or of a callback: raised where the events are read
+        except Exception as exc:  # noqa: BLE001 - a bug, ours or a callback's: raised where events are read
             self._broken(exc)
         finally:
             self._session.close()
@@ -180,15 +163,15 @@ class Reader:
 
     def _broken(self, exc: Exception) -> None:
         if self._session.is_over:
-            logger.error("cleaning up after %s failed", redact_url(self._options.url), exc_info=exc)
+            logger.error("cleaning up after %s failed", redact_url(self._plan.url), exc_info=exc)
         else:
             self._session.broken(exc)
 
     async def _live_in_time(self) -> None:
-        with anyio.move_on_after(self._options.total) as scope:
+        with anyio.move_on_after(self._plan.timeouts.total) as scope:
             await self._live()
         if scope.cancelled_caught and not self._session.is_over:
-            self._broken(self._described(StreamTimeout("total", self._options.total)))
+            self._broken(self._described(StreamTimeout("total", self._plan.timeouts.total)))
 
     async def _live(self) -> None:
         step = self._session.start(anyio.current_time())
@@ -228,23 +211,26 @@ class Reader:
     @asynccontextmanager
     async def _admitted(self, attempt: Attempt) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for observer in self._options.observers:
+            for observer in self._plan.observers:
                 await stack.enter_async_context(observer.admit(attempt))
             yield
 
     async def _exchange(self, attempt: Attempt) -> Exchange:
         request = await self._request(attempt)
-        self._tell(AttemptStarted(attempt=attempt, url=self._options.url))
-        logger.info("connecting to %s", redact_url(self._options.url))
+        self._tell(AttemptStarted(attempt=attempt, url=self._plan.url))
+        logger.info("connecting to %s", redact_url(self._plan.url))
         return await self._connection.exchange(request, learnt_id=self._session.learnt_id)
 
     async def _request(self, attempt: Attempt) -> "httpx.Request":
         if not is_sendable_id(attempt.last_event_id):
             logger.warning("the last event ID cannot be sent in a header, and is left out")
         request = self._template.build(attempt.last_event_id)
-        if self._options.prepare is not None:
-            prepared = self._options.prepare(request, attempt)
-            request = (await prepared if isawaitable(prepared) else prepared) or request
+        if self._plan.prepare is not None:
+            # Its request is of whichever library the client is; so is the one that it gives.
+            prepared = self._plan.prepare(cast("Any", request), attempt)
+            request = cast(
+                "httpx.Request", (await prepared if isawaitable(prepared) else prepared) or request
+            )
             self._template.check(request)
         self._session.sending(request.method, has_idempotency_key="idempotency-key" in request.headers)
         return request
@@ -267,9 +253,9 @@ class Reader:
             return self._failed(error)
 
     async def _read_watched(self, exchange: Exchange, now: float) -> Step:
-        options, self._is_restarting = self._options, False
+        plan, self._is_restarting = self._plan, False
         with anyio.CancelScope() as scope:
-            watch = SilenceWatch(scope, options.idle, options.first_event, now)
+            watch = SilenceWatch(scope, plan.idle, plan.timeouts.first_event, now)
             self._reading = scope
             try:
                 return await self._read(exchange, watch)
@@ -277,12 +263,17 @@ class Reader:
                 self._reading = None
         if self._is_restarting:
             return self._session.restart(anyio.current_time())
-        phase = watch.phase
-        raise StreamTimeout(phase, options.idle if phase == "idle" else options.first_event)
+        seconds = plan.idle if watch.phase == "idle" else plan.timeouts.first_event
+        raise StreamTimeout(watch.phase, seconds)
 
     async def _read(self, exchange: Exchange, watch: SilenceWatch) -> Step:
         """Read until the body ends, or the stream does. This is the hot path: all else is done once."""
-        session, mailbox, intake, reads = self._session, self._mailbox, self._intake(), 0
+        session, mailbox, intake, reads = (
+            self._session,
+            self._mailbox,
+            self._plan.intake(self._session.last_event_id),
+            0,
+        )
         async for chunk in exchange:
             now = anyio.current_time()
             watch.on_bytes(now)
@@ -303,16 +294,6 @@ class Reader:
             raise cut
         return self._ended(session.ended())
 
-    def _intake(self) -> Intake:
-        options = self._options
-        return Intake(
-            done=options.done,
-            on_comment=options.on_comment,
-            max_event_size=options.max_event_size,
-            oversize=options.oversize,
-            last_event_id=self._session.last_event_id,
-        )
-
     def _take(
         self, chunk: bytes, intake: Intake, watch: SilenceWatch, now: float
     ) -> Sequence[ServerSentEvent] | None:
@@ -327,7 +308,7 @@ class Reader:
             counters.last_event_at = now
         has_moved = intake.last_event_id != session.last_event_id
         session.received(
-            intake.last_event_id, intake.reconnection_time, bool(events) or intake.is_done, now
+            intake.last_event_id, intake.reconnection_time, now, has_events=bool(events) or intake.is_done
         )
         return events if events or has_moved else None
 
@@ -349,9 +330,7 @@ class Reader:
 
     def _failed(self, error: StreamError) -> Step:
         self._described(error)
-        step = self._session.failed(
-            error, anyio.current_time(), is_body_spent=self._template.is_body_spent
-        )
+        step = self._session.failed(error, anyio.current_time(), is_body_spent=self._template.is_body_spent)
         if isinstance(step, Wait):
             self.counters.retries += 1
             logger.warning("%s; next attempt in %.1f s", error.headline, step.delay)
@@ -362,19 +341,19 @@ class Reader:
         return step
 
     def _ended(self, step: Step) -> Step:
-        logger.info("the connection to %s ended", redact_url(self._options.url))
+        logger.info("the connection to %s ended", redact_url(self._plan.url))
         self._tell(Ended(retry_in=step.delay if isinstance(step, Wait) else None))
         return step
 
     def _described(self, error: StreamError) -> StreamError:
         """Add what only the stream knows."""
-        error.url = error.url or self._options.url
+        error.url = error.url or self._plan.url
         if error.status_code is None and self._head is not None:
             error.status_code, error.headers = self._head.status_code, self._head.headers
         return error
 
     def _tell(self, fact: Fact) -> None:
-        tell(self._options.observers, fact)
+        tell(self._plan.observers, fact)
 
 
 def tell(observers: Sequence[Observer], fact: Fact) -> None:
@@ -382,5 +361,5 @@ def tell(observers: Sequence[Observer], fact: Fact) -> None:
     for observer in observers:
         try:
             observer.observe(fact)
-        except Exception:
+        except Exception:  # noqa: BLE001 - that is the promise
             logger.exception("an observer failed at %s", type(fact).__name__)

@@ -1,16 +1,16 @@
-"""What is asked for: arguments checked before any I/O, a fresh request for every attempt, one for every redirect.
+"""What is asked for: arguments checked before any I/O, a fresh request for each attempt and redirect.
 
 It builds requests with whichever of httpx and httpx2 it is handed, and sends none.
 """
 
 import ipaddress
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ._answer import EVENT_STREAM, is_same_origin
+from ._answer import EVENT_STREAM
 from ._errors import InvalidRequest
 from ._options import Timeouts
 from ._redact import redact_url
@@ -24,7 +24,9 @@ MAX_LAST_EVENT_ID = 8192
 """Bytes: servers refuse longer header lines, and with them the whole request."""
 
 # The authority of a URL, as RFC 3986, section 3.2 has it; what httpx would take beyond it is a mistake.
-_AUTHORITY = re.compile(r"(?:[^@/?#\s\\]*@)?(?:\[[0-9A-Fa-f:.%A-Za-z]+\]|[^@:/?#\[\]\s\\<>^`{|}\"%]+)(?::(\d{1,5}))?", re.ASCII)
+_AUTHORITY = re.compile(
+    r"(?:[^@/?#\s\\]*@)?(?:\[[0-9A-Fa-f:.%A-Za-z]+\]|[^@:/?#\[\]\s\\<>^`{|}\"%]+)(?::(\d{1,5}))?", re.ASCII
+)
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?://([^/?#]*))?", re.ASCII)
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # RFC 9110, section 5.5: visible characters, spaces and tabs inside, and bytes above ASCII.
@@ -71,7 +73,9 @@ class Body:
         if len(given) > 1:
             raise InvalidRequest(given[0], f"cannot be combined with {given[1]}: a request has one body")
         if not isinstance(self.content, str | bytes | AsyncIterable | None):
-            raise InvalidRequest("content", f"must be bytes, str or an async iterable, not {self.content!r:.80}")
+            raise InvalidRequest(
+                "content", f"must be bytes, str or an async iterable, not {self.content!r:.80}"
+            )
 
     def arguments(self) -> dict[str, Any]:
         return {"content": self.content, "data": self.data, "files": self.files, "json": self.json}
@@ -105,6 +109,26 @@ class RequestTemplate:
     https_only: bool = False
     user_agent: str
     _once: OnceBody | None = None
+
+    def __post_init__(self) -> None:
+        check_method(self.method)
+        if self._is_request:
+            self._check_nothing_beside()
+        elif isinstance(self.given, str):
+            check_url_text(self.given)
+        elif type(self.given).__name__ == "URL":
+            self.given = str(self.given)  # the client may be of the other library
+        else:
+            wanted = f"a str, a URL or a {self.library.__name__}.Request"
+            raise InvalidRequest("url", f"must be {wanted}, not {self.given!r:.80}")
+
+    def _check_nothing_beside(self) -> None:
+        beside = {"params": self.params, "headers": self.headers, "cookies": self.cookies}
+        if self.method != "GET":
+            beside["method"] = self.method
+        for name, value in (beside | self.body.arguments()).items():
+            if value is not None:
+                raise InvalidRequest(name, "cannot be given beside a request, which has its own")
 
     # --- for each attempt ---
 
@@ -152,7 +176,9 @@ class RequestTemplate:
 
     # --- for each redirect ---
 
-    def redirected(self, request: "Request", method: str, url: Any, *, is_trusted: bool, learnt_id: str) -> "Request":
+    def redirected(
+        self, request: "Request", method: str, url: Any, *, is_trusted: bool, learnt_id: str
+    ) -> "Request":
         """Make the request that follows a redirect.
 
         Args:
@@ -203,7 +229,11 @@ class RequestTemplate:
         return isinstance(self.given, self.library.Request)
 
     def _built(self) -> "Request":
-        arguments = {"params": self.params, "headers": self.headers, "cookies": self.cookies} | self.body.arguments()
+        arguments = {
+            "params": self.params,
+            "headers": self.headers,
+            "cookies": self.cookies,
+        } | self.body.arguments()
         try:
             return self.client.build_request(self.method, self.given, **arguments)  # type: ignore[no-any-return]
         except Exception as exc:
@@ -214,7 +244,7 @@ class RequestTemplate:
         for name, value in arguments.items():
             try:
                 self.library.Request("POST", "http://localhost/", **{name: value})
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - likewise
                 # The text of an error may hold the value, and headers and cookies are secrets.
                 why = type(exc).__name__ if name in ("headers", "cookies") else f"{type(exc).__name__}: {exc}"
                 return InvalidRequest(name, f"{self.library.__name__} cannot send it ({why})")
@@ -223,7 +253,11 @@ class RequestTemplate:
     def _copied(self) -> "Request":
         given: Request = self.given
         return self.library.Request(  # type: ignore[no-any-return]
-            given.method, given.url, headers=given.headers.copy(), stream=given.stream, extensions=given.extensions
+            given.method,
+            given.url,
+            headers=given.headers.copy(),
+            stream=given.stream,
+            extensions=given.extensions,
         )
 
     def _with_body(self, request: "Request", body: OnceBody) -> "Request":
@@ -285,7 +319,9 @@ def check_last_event_id(last_event_id: object) -> None:
     if not isinstance(last_event_id, str):
         raise InvalidRequest("last_event_id", f"must be a str, not {last_event_id!r:.80}")
     if not is_sendable_id(last_event_id):
-        problem = f"cannot be sent in a header: it has a control character, or more than {MAX_LAST_EVENT_ID} bytes"
+        problem = (
+            f"cannot be sent in a header: it has a control character, or more than {MAX_LAST_EVENT_ID} bytes"
+        )
         raise InvalidRequest("last_event_id", problem)
 
 
@@ -295,31 +331,17 @@ def check_method(method: object) -> None:
         raise InvalidRequest("method", f"must be a name such as 'GET' or 'POST', not {method!r:.80}")
 
 
-def check_given(library: ModuleType, given: object, others: Mapping[str, object]) -> None:
-    """Refuse a first argument that is neither a URL nor a request, or a request with more beside it.
+def checked_auth(library: ModuleType, auth: object) -> object:
+    """Refuse what httpx would refuse only when it sends.
 
-    Args:
-        library: The module that is to send it.
-        given: What the caller wrote.
-        others: The arguments that make a request, by name; None where the caller left them out.
+    Raises:
+        InvalidRequest: It names ``auth``.
     """
-    if isinstance(given, library.Request):
-        for name, value in others.items():
-            if value is not None:
-                raise InvalidRequest(name, "cannot be given beside a request, which has its own")
-    elif isinstance(given, str):
-        check_url_text(given)
-    elif type(given).__name__ != "URL" or not hasattr(given, "raw_host"):
-        wanted = f"a str, a URL or a {library.__name__}.Request"
-        raise InvalidRequest("url", f"must be {wanted}, not {type(given).__module__}.{type(given).__name__}")
-
-
-def check_auth(library: ModuleType, auth: object) -> None:
-    """Refuse what httpx would refuse only when it sends."""
     is_pair = isinstance(auth, tuple) and len(auth) == 2
     if not (auth is None or is_pair or isinstance(auth, library.Auth) or callable(auth)):
         wanted = f"a pair of name and password, a {library.__name__}.Auth, a function or None"
         raise InvalidRequest("auth", f"must be {wanted}, not {type(auth).__name__}")
+    return auth
 
 
 def check_url(text: str, url: Any) -> None:
@@ -357,7 +379,9 @@ def _check_authority(text: str, authority: str) -> None:
 def check_transport(url: Any, *, https_only: bool) -> None:
     """Refuse plain http to anyone but this machine, where the caller asked for that."""
     if https_only and url.scheme != "https" and not _is_loopback(url.host):
-        raise InvalidRequest("url", f"'{url.scheme}://{url.host}' is not https, and https_only=True was passed")
+        raise InvalidRequest(
+            "url", f"'{url.scheme}://{url.host}' is not https, and https_only=True was passed"
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -374,11 +398,7 @@ def check_headers(raw: list[tuple[bytes, bytes]]) -> None:
             raise InvalidRequest("headers", f"{name.decode('latin-1')!r} is no header name")
         if not _FIELD_VALUE.fullmatch(value):
             argument = "cookies" if name.lower() == b"cookie" else "headers"
-            problem = f"the value of {name.decode('latin-1')!r} has a control character, or white space around it"
+            problem = (
+                f"the value of {name.decode('latin-1')!r} has a control character, or white space around it"
+            )
             raise InvalidRequest(argument, problem)
-
-
-def check_callable(argument: str, value: object) -> None:
-    """Refuse what is neither None nor can be called."""
-    if value is not None and not isinstance(value, Callable):  # type: ignore[arg-type]
-        raise InvalidRequest(argument, f"must be a function or None, not {value!r:.80}")

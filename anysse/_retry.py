@@ -14,6 +14,8 @@ MAX_RECONNECTION_TIME = 3600.0
 """Seconds: what a server's ``retry`` field counts for at most."""
 DEFAULT_RECONNECTION_TIME = 3.0
 """Seconds between a feed's clean end and its next connection, where the server set none."""
+DEFAULT_JITTER = 0.5
+DEFAULT_RESET_AFTER = 30.0
 
 _RETRIED = frozenset({408, 425, 429})
 _NOT_RETRIED = frozenset({501, 505, 511})
@@ -70,10 +72,10 @@ class ExponentialBackoff:
     initial: float = 1.0
     factor: float = 2.0
     maximum: float = 30.0
-    jitter: float = 0.5
+    jitter: float = DEFAULT_JITTER
     max_retries: int | None = None
     max_connect_retries: int | None = 3
-    reset_after: float = 30.0
+    reset_after: float = DEFAULT_RESET_AFTER
     max_retry_after: float = 300.0
     also: Collection[int] = ()
 
@@ -85,7 +87,9 @@ class ExponentialBackoff:
             if getattr(self, name) is not None:
                 check_count(f"retry.{name}", getattr(self, name), minimum=0)
         if isinstance(self.also, int | str):
-            raise InvalidRequest("retry.also", f"must be several statuses, as in also=(404,), not {self.also!r}")
+            raise InvalidRequest(
+                "retry.also", f"must be several statuses, as in also=(404,), not {self.also!r}"
+            )
         for status in self.also:
             check_count("retry.also", status, minimum=100)
         object.__setattr__(self, "also", frozenset(self.also))

@@ -9,10 +9,20 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ._check import check_number
-from ._errors import AnysseError, ConnectError, InvalidRequest, ResponseError, StatusError, StreamDropped, StreamTimeout
+from ._errors import (
+    AnysseError,
+    ConnectError,
+    InvalidRequest,
+    ResponseError,
+    StatusError,
+    StreamDropped,
+    StreamTimeout,
+)
 from ._options import Kind, Resend, StreamStatus
 from ._retry import (
+    DEFAULT_JITTER,
     DEFAULT_RECONNECTION_TIME,
+    DEFAULT_RESET_AFTER,
     MAX_RECONNECTION_TIME,
     MIN_DELAY,
     ExponentialBackoff,
@@ -70,12 +80,12 @@ class Rules:
 
     @property
     def jitter(self) -> float:
-        return self.retry.jitter if isinstance(self.retry, ExponentialBackoff) else ExponentialBackoff.jitter
+        return self.retry.jitter if isinstance(self.retry, ExponentialBackoff) else DEFAULT_JITTER
 
     @property
     def reset_after(self) -> float:
         retry = self.retry
-        return retry.reset_after if isinstance(retry, ExponentialBackoff) else ExponentialBackoff.reset_after
+        return retry.reset_after if isinstance(retry, ExponentialBackoff) else DEFAULT_RESET_AFTER
 
 
 class Session:
@@ -181,7 +191,9 @@ class Session:
         self.was_open = True
         self._move(StreamStatus.CONNECTED)
 
-    def received(self, last_event_id: str, reconnection_time: float | None, has_events: bool, now: float) -> None:
+    def received(
+        self, last_event_id: str, reconnection_time: float | None, now: float, *, has_events: bool
+    ) -> None:
         """Something was read, and parsed."""
         if last_event_id != self.last_event_id or self.learnt_id:
             self.last_event_id = self.learnt_id = last_event_id
@@ -201,7 +213,7 @@ class Session:
         """Give the failure that a clean end of the body is now, or None where it is none.
 
         A stream with a done event is cut off without it. A feed's end is no failure, but for one without
-        an event (or a server that closes at once would be asked for ever, at full speed), and one whose
+        an event (a server that closes at once would be asked for ever, at full speed), and one whose
         request may not be sent again.
         """
         if self._rules.has_done:
@@ -346,7 +358,7 @@ def _was_refused(error: AnysseError) -> bool:
 
 def _not_sent_again(hint: str, *, is_body_spent: bool) -> str:
     if is_body_spent:
-        why = "it was not sent again, since its body can be read only once: pass bytes, or an iterable that can be read again"
+        why = "it was not sent again, since its body can be read only once: pass bytes instead"
     else:
         why = (
             "it was not sent again, since the server may have acted upon it: pass resend= to allow that, "

@@ -1,0 +1,209 @@
+"""``open_stream()``: checks arguments, puts a stream together, and owns its lifetime."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Literal
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ._check import check_callable
+from ._errors import InvalidRequest
+from ._groups import bare_exception
+from ._http import AcceptResponse, Connection, library_of, own_client, user_agent
+from ._intake import Done
+from ._observer import Observer
+from ._options import Kind, Resend, Timeouts
+from ._parser import MAX_EVENT_SIZE
+from ._plan import StreamPlan, checked_observers, default_kind
+from ._request import Body, RequestTemplate, check_last_event_id, checked_auth
+from ._retry import ExponentialBackoff, RetryPolicy
+from ._stream import EventStream
+
+if TYPE_CHECKING:
+    from ._types import (
+        AuthTypes,
+        ClientTypes,
+        CookieTypes,
+        FilesTypes,
+        HeaderTypes,
+        ParamTypes,
+        Prepare,
+        RequestTypes,
+        URLTypes,
+    )
+
+# Frozen values: one for all calls.
+DEFAULT_TIMEOUTS: Final = Timeouts()
+DEFAULT_RETRY: Final = ExponentialBackoff()
+DEFAULT_BUFFER: Final = 64
+
+
+class ClientAuth(Enum):
+    """The default of ``auth``: what the client has. None, as in httpx, is no authentication."""
+
+    OF_CLIENT = "of the client"
+
+
+class _Lifetime(AbstractAsyncContextManager[EventStream]):
+    """A stream whose reader runs in a task group of someone else's; it holds no scope while it is open."""
+
+    def __init__(self, make: Callable[[], EventStream], task_group: TaskGroup) -> None:
+        self._make: Callable[[], EventStream] | None = make
+        self._task_group = task_group
+        self._stream: EventStream
+
+    async def __aenter__(self) -> EventStream:
+        if self._make is None:
+            raise RuntimeError("an event stream can be entered once: call open_stream() again")
+        make, self._make = self._make, None
+        self._stream = make()
+        await self._stream._begin(self._task_group)
+        return self._stream
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is None:
+            await self._stream._leave()
+        else:
+            await self._stream._end()
+
+
+@asynccontextmanager
+async def _in_own_group(make: Callable[[], EventStream]) -> AsyncIterator[EventStream]:
+    with bare_exception():
+        async with anyio.create_task_group() as task_group:
+            try:
+                async with _Lifetime(make, task_group) as stream:
+                    yield stream
+            finally:
+                task_group.cancel_scope.cancel()
+
+
+def open_stream(
+    url: "URLTypes | RequestTypes",
+    *,
+    method: str = "GET",
+    params: "ParamTypes | None" = None,
+    headers: "HeaderTypes | None" = None,
+    cookies: "CookieTypes | None" = None,
+    auth: "AuthTypes | ClientAuth | None" = ClientAuth.OF_CLIENT,
+    content: str | bytes | AsyncIterable[bytes] | None = None,
+    data: Mapping[str, object] | None = None,
+    files: "FilesTypes | None" = None,
+    json: object = None,
+    client: "ClientTypes | None" = None,
+    task_group: TaskGroup | None = None,
+    kind: Kind | None = None,
+    last_event_id: str = "",
+    timeouts: Timeouts | float | None = DEFAULT_TIMEOUTS,
+    retry: RetryPolicy | None = DEFAULT_RETRY,
+    resend: Resend = "safe",
+    done: Done | None = None,
+    prepare: "Prepare | None" = None,
+    accept_response: AcceptResponse | None = None,
+    on_comment: Callable[[str], object] | None = None,
+    max_event_size: int = MAX_EVENT_SIZE,
+    oversize: Literal["raise", "skip"] = "raise",
+    buffer: int = DEFAULT_BUFFER,
+    https_only: bool = False,
+    observers: Iterable[Observer] = (),
+) -> AbstractAsyncContextManager[EventStream]:
+    """Open an event stream, and keep it open.
+
+    ``async with open_stream(url) as events:`` returns from entering once the server accepted the stream.
+    It reconnects and resumes by itself; leaving the block closes it. An exception of the block leaves as
+    itself, never in a group; what the stream fails with is raised where the events are read.
+
+    Args:
+        url: Where the stream is, or a request of httpx or httpx2 that says it all.
+        method: As in httpx, like all arguments up to ``json``; they add to what ``client`` has.
+        params: The query.
+        headers: Over the client's; ``Accept``, ``Accept-Encoding``, ``Cache-Control`` are set if they are not here.
+        cookies: Beside the client's.
+        auth: None for no authentication; by default what the client has. It does not go to other origins.
+        content: A body; an iterator can be read, and so sent, only once.
+        data: A form.
+        files: Files for a multipart form.
+        json: A body to be made into JSON.
+        client: Whose connections to use. It stays open. Without one the stream makes its own, with httpx.
+        task_group: Where the reader is to run. Without one the stream has a group of its own, and so may not
+            be used inside of an async generator; with one it may.
+        kind: A ``"feed"`` goes on for ever: its clean end is a reason to reconnect, and silence is limited to
+            300 s. A ``"reply"`` has an end. By default a GET without ``done`` is a feed, all else a reply.
+        last_event_id: Where to resume from.
+        timeouts: A number is the seconds until the response; None is no timeout at all.
+        retry: What to do about a failure: a function of it that gives the seconds to wait, or None to stop.
+            None never tries again, and a feed's clean end is its end then.
+        resend: When a request that is no GET may be sent again. ``"safe"``: only if it was not sent at all, or
+            refused (401, 408, 425, 429, 503 with Retry-After), or has an Idempotency-Key and no event came.
+            ``"undelivered"``: as long as no event came. ``"always"``: always.
+        done: The data of the event that ends the stream, which is not delivered then; or a test of an event that
+            is. An end without it is a ``StreamDropped``.
+        prepare: Is called before every attempt with its request and an ``Attempt``; may change the request, or
+            give another one. Is asked once more after a 401. May be async.
+        accept_response: Is asked, in place of the check of status and content type, whether to read a response;
+            may be async. A 204 always completes the stream.
+        on_comment: Is called with the text of every comment, when it is read.
+        max_event_size: Bytes of one event's lines. A larger one is an ``EventTooLarge``.
+        oversize: ``"skip"`` leaves larger events out instead.
+        buffer: How many reads, of at most 64 KiB each, may wait for the consumer before the server is held back.
+        https_only: Refuse ``http://``, but for literal loopback addresses.
+        observers: Who is told of the stream's life.
+
+    Raises:
+        InvalidRequest: At once, and before any I/O: an argument is wrong, and named.
+        StreamError: On entering: the server did not accept the stream, and the policy gave up.
+    """
+    if task_group is not None and not isinstance(task_group, TaskGroup):
+        raise InvalidRequest("task_group", f"must be a task group of anyio's, not {task_group!r:.80}")
+    check_last_event_id(last_event_id)
+    check_callable("accept_response", accept_response)
+    times = Timeouts.of(timeouts)
+    library = library_of(client, url)
+    template = RequestTemplate(
+        library=library,
+        client=client if client is not None else own_client(library),
+        given=url,
+        method=method,
+        params=params,
+        headers=headers,
+        cookies=cookies,
+        body=Body(content=content, data=data, files=files, json=json),
+        timeouts=times,
+        https_only=https_only,
+        user_agent=user_agent(),
+    )
+    first = template.build(last_event_id)  # What is wrong with it is said now, and not when it is sent.
+    plan = StreamPlan(
+        url=str(first.url),
+        kind=default_kind(first.method, done) if kind is None else kind,
+        last_event_id=last_event_id or template.initial_last_event_id,
+        timeouts=times,
+        retry=retry,
+        resend=resend,
+        done=done,
+        prepare=prepare,
+        on_comment=on_comment,
+        max_event_size=max_event_size,
+        oversize=oversize,
+        buffer=buffer,
+        observers=checked_observers(observers),
+    )
+    connection = Connection(
+        template,
+        auth=library.USE_CLIENT_DEFAULT if auth is ClientAuth.OF_CLIENT else checked_auth(library, auth),
+        accept_response=accept_response,
+        owns_client=client is None,
+    )
+
+    def make() -> EventStream:
+        return EventStream(plan, template, connection)
+
+    return _in_own_group(make) if task_group is None else _Lifetime(make, task_group)
