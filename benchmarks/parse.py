@@ -1,8 +1,8 @@
 """How many events a second the parser takes, as a ratio to httpx-sse and httpx2 fed the same bytes.
 
 Each figure is the best of several turns, in which the parsers alternate; events are counted and dropped. The
-peers' pipelines are what their `aiter_sse` and `__aiter__` do to the bytes of a response: an incremental UTF-8
-decoder (as httpx's `TextDecoder`), then lines, then events. Run `python -m benchmarks.parse [turns]`.
+peers' pipelines are what their `aiter_sse` and `__aiter__` do with the bytes of a response: an incremental
+UTF-8 decoder (as httpx's `TextDecoder`), then lines, then events. Run `python -m benchmarks.parse [turns]`.
 """
 
 # ruff: noqa: INP001, T201 - a script, which prints
