@@ -15,7 +15,6 @@ from ._errors import (
     StreamTimeout,
 )
 from ._events import Headers, ServerSentEvent, StreamResponse
-from ._log import follow_environment
 from ._observer import (
     Attempt,
     AttemptFailed,
@@ -71,5 +70,3 @@ __all__ = [
     "open_stream",
     "read_events",
 ]
-
-follow_environment()

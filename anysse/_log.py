@@ -15,3 +15,7 @@ def follow_environment() -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(level)
+
+
+# Once, as the package is imported.
+follow_environment()

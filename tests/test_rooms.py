@@ -14,27 +14,31 @@ PACKAGE = Path(anysse.__file__).parent
 
 FLOOR_0 = ("_redact", "_events", "_errors", "_check")
 """In this order: each may know the ones before it."""
-FLOOR_1 = ("_answer", "_done", "_inflate", "_observer", "_options", "_parser", "_retry")
-PURE = {*FLOOR_0, *FLOOR_1, "_session"}
+FLOOR_1 = ("_answer", "_inflate", "_intake", "_observer", "_options", "_parser", "_retry")
+PURE = {*FLOOR_0, *FLOOR_1, "_session", "_plan"}
 """No clock, no I/O, no event loop, no HTTP client: what these do is tested as plain values."""
 
-LOWER = {*FLOOR_0, *FLOOR_1, "_log"}
-FLOOR_2 = {"_session", "_groups", "_delivery", "_request", "_http"}
+LOWER = {*FLOOR_0, *FLOOR_1, "_log", "_types"}
+FLOOR_2 = {"_session", "_plan", "_groups", "_delivery", "_request", "_http"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     # room: (rooms it may know, third parties it may know)
     **{room: (set(FLOOR_0[:place]), set()) for place, room in enumerate(FLOOR_0)},
     "_log": (set(), set()),
     **{room: (set(FLOOR_0), set()) for room in FLOOR_1},
+    "_intake": ({*FLOOR_0, "_parser"}, set()),
     "_observer": ({*FLOOR_0, "_options"}, set()),
+    "_types": ({"_observer"}, set()),
     "_session": (LOWER, set()),
+    "_plan": ({*LOWER, "_session"}, set()),
     "_groups": (set(), {"anyio"}),
     "_delivery": (LOWER, {"anyio"}),
     "_request": (LOWER, {"anyio"}),
     "_http": ({*LOWER, "_request"}, {"anyio", "httpx", "httpx2"}),
     "_reader": ({*LOWER, *FLOOR_2}, {"anyio"}),
     "_stream": ({*LOWER, *FLOOR_2, "_reader"}, {"anyio"}),
+    "_open": ({*LOWER, *FLOOR_2, "_stream"}, {"anyio"}),
     "_read": ({*LOWER, *FLOOR_2}, {"anyio"}),
-    "__init__": ({*LOWER, "_stream", "_read"}, set()),
+    "__init__": ({*LOWER, "_open", "_read", "_stream"}, set()),
     "__main__": ({"cli"}, set()),
     "cli": ({"anysse", "cli"}, {"anyio", "uvloop"}),
 }
