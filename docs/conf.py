@@ -2,6 +2,8 @@
 
 from importlib.metadata import version as version_of
 
+from sphinx.application import Sphinx
+
 project = "anysse"
 author = "The anysse authors"
 copyright = "The anysse authors"
@@ -17,6 +19,7 @@ html_title = "anysse"
 
 # Where a name is imported from is where a reader finds it; what it is, its signature says.
 add_module_names = False
+maximum_signature_line_length = 90
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
@@ -24,12 +27,36 @@ autodoc_inherit_docstrings = False
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
-# Names of other projects, and of type parameters, have no page here to point at.
+# Names of other projects, of type parameters and of aliases have no page here to point at.
 nitpick_ignore_regex = [
-    (r"py:class", r"anysse\._errors\.Facts"),  # the keyword arguments of AnysseError
-    (r"py:.*", r"(anyio|httpx|httpx2|collections|typing|types|enum|json|ssl|asyncio)(\..*)?"),
-    (r"py:.*", r"[A-Z][A-Za-z]?|[A-Z][a-z]*_co"),
-    (r"py:.*", r"(str|int|float|bool|bytes|object|None|tuple|list|dict|type|property|namedtuple)"),
-    (r"py:.*", r"([A-Z][a-z]*Error|Exception|Any|Literal|Callable|Iterable|Iterator|Mapping|Sequence|Self)"),
-    (r"py:.*", r"(Awaitable|AsyncIterable|AsyncIterator|AsyncGenerator|NamedTuple|StrEnum|Unpack)"),
+    (r"py:class", r"anysse\._(errors\.Facts|types\..*|read\..*(Response|Source))"),
+    (
+        r"py:class",
+        r"(.*\.)?([A-Za-z]+Types|ClientAuth|Prepare|AcceptResponse|Done|Kind|Resend|Body|(As|S)yncSource)",
+    ),
+    (r"py:.*", r"(anyio|httpx|httpx2|collections|contextlib|typing|types|enum|json|ssl|asyncio)(\..*)?"),
+    (r"py:.*", r"(TaskGroup|AbstractAsyncContextManager|[A-Z]|T_co)"),
 ]
+
+
+# Napoleon takes what stands before the first colon of an attribute's docstring for its type: it sees none.
+COLON = "\N{WORD JOINER}colon\N{WORD JOINER}"
+
+
+def hide_colons(_app: Sphinx, what: str, _name: str, _of: object, _options: object, lines: list[str]) -> None:
+    """Before napoleon."""
+    if what in {"attribute", "data", "property"}:
+        lines[:1] = [line.replace(":", COLON) for line in lines[:1]]
+
+
+def show_colons(
+    _app: Sphinx, _what: str, _name: str, _of: object, _options: object, lines: list[str]
+) -> None:
+    """After napoleon."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    """Let Sphinx know."""
+    app.connect("autodoc-process-docstring", hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", show_colons, priority=600)

@@ -1,7 +1,7 @@
 """Every example of the documentation runs: each fenced ``python`` block is a program of its own.
 
-An address of ``anysse demo --serve`` (``http://127.0.0.1:8765/...``) is answered here in the same way. What
-a ``text`` block that directly follows shows, the program must print.
+An address of ``anysse demo --serve`` (``http://127.0.0.1:8765/...``) is answered by the same server here.
+What a ``text`` block that directly follows shows, the program must print.
 """
 
 import functools
@@ -16,12 +16,13 @@ import anyio.from_thread
 import pytest
 
 import anysse
+from anysse.cli._arguments import DEMO_PORT
+from anysse.cli._server import serve_demo
 from tests.conftest import is_importable
-from tests.server import Connection, serve
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SHOWN_URL = "http://127.0.0.1:8765"
+SHOWN_URL = f"http://127.0.0.1:{DEMO_PORT}"
 
 # An indented fence (in a list, in a tab) counts too.
 BLOCK = re.compile(
@@ -57,24 +58,12 @@ def dedented(text: str, indent: str) -> str:
 EXAMPLES = [example for page in PAGES if page.exists() for example in examples_of(page)]
 
 
-async def demo(connection: Connection) -> None:
-    """Answer as `anysse demo --serve` does: a reply of tokens to a POST, else a feed."""
-    if connection.request.method == "POST":
-        tokens = ["data: Hello\n\n", "data: world\n\n", "data: [DONE]\n\n"]
-        await connection.event_stream(*tokens)
-        return
-    after = int(connection.request.get("Last-Event-ID") or 0)
-    await connection.event_stream(
-        "retry: 100\n\n",
-        *(f"id: {number}\nevent: price\ndata: {number}\n\n" for number in range(after + 1, after + 4)),
-    )
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def demo_url() -> Iterator[str]:
+    """A demo server that nobody has talked to: it gives, and drops, the same each time."""
     with (
         anyio.from_thread.start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(serve(then=demo)) as server,
+        portal.wrap_async_context_manager(serve_demo(gap=0.001)) as server,
     ):
         yield server.url
 
