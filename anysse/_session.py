@@ -34,7 +34,7 @@ from ._retry import (
 
 S = StreamStatus
 
-# Where each status may go. A stream that is over goes nowhere; IDLE is also where closing leads.
+# Where each status may go. A stream that is over goes nowhere; IDLE is also where closing leads, for good.
 _MOVES: dict[StreamStatus, frozenset[StreamStatus]] = {
     S.IDLE: frozenset({S.CONNECTING}),
     S.CONNECTING: frozenset({S.CONNECTED, S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
@@ -121,6 +121,7 @@ class Session:
         self.attempts = 0
         self.last_error: Exception | None = None
         self.was_open = False
+        self._is_closed = False
         self._is_good = False  # this connection: it delivered, or lasted
         self._delivered = False  # any event of the stream: a prompt with an answer is not sent again
         self._may_reauthorize = True  # once for each good connection
@@ -142,9 +143,16 @@ class Session:
         """End at the user's word; a stream that is over stays what it is."""
         if not self.is_over:
             self._move(StreamStatus.IDLE)
+            self._is_closed = True
 
     def pause(self) -> None:
-        """Make no request until ``resume``."""
+        """Make no request until ``resume``; what was under way is given up.
+
+        Raises:
+            InvalidRequest: Something is under way that may not be sent again.
+        """
+        if self.status in (StreamStatus.CONNECTING, StreamStatus.CONNECTED):
+            self.check_restart()
         self._move(StreamStatus.PAUSED)
 
     def resume(self, now: float) -> Step:
@@ -152,7 +160,13 @@ class Session:
         return self._connect(now)
 
     def restart(self, now: float) -> Step:
-        """Give up a connection that may be fine, for a new one: no failure, and no retry."""
+        """Give up a connection that may be fine, for a new one: no failure, and no retry.
+
+        Raises:
+            InvalidRequest: As ``check_restart`` has it; something may have come since that was called.
+        """
+        self.check_restart()
+        self._judge(now)
         return self._wait(max(0.0, self._started_at + MIN_DELAY - now))
 
     def check_restart(self) -> None:
@@ -225,7 +239,7 @@ class Session:
         return None if self.may_restart else StreamDropped("it ended, and a feed goes on")
 
     def ended(self) -> Step:
-        """The body came to its clean end, and that is no failure: a reply is complete, a feed taken up again."""
+        """The body came to its clean end, and that is no failure: a feed is taken up again."""
         if not self._is_taken_up:
             return self.finished()
         delay = self.reconnection_time or DEFAULT_RECONNECTION_TIME
@@ -240,6 +254,7 @@ class Session:
             is_body_spent: Whether the body of the request is used up, and cannot be sent again.
         """
         self._judge(now)
+        self._is_good = False
         error.retry_count = self.retry_count
         self.last_error = error
         delay = self._delay_after(error, now)
@@ -285,7 +300,8 @@ class Session:
 
     def _reauthorizes(self, error: AnysseError) -> bool:
         """A token may have expired: ask for another one, once for each good connection."""
-        if error.status_code != 401 or not self._rules.can_reauthorize or not self._may_reauthorize:
+        is_refusal = isinstance(error, StatusError) and error.status_code == 401
+        if not (is_refusal and self._rules.can_reauthorize and self._may_reauthorize):
             return False
         self._may_reauthorize = False
         return True
@@ -302,7 +318,10 @@ class Session:
         return _was_refused(error)
 
     def _judge(self, now: float) -> None:
-        if self.status is StreamStatus.CONNECTED and now - self._opened_at >= self._rules.reset_after:
+        """The connection is over. If it delivered, or lasted, it was good until now."""
+        if self.status is not StreamStatus.CONNECTED:
+            return
+        if self._is_good or now - self._opened_at >= self._rules.reset_after:
             self._be_good(now)
 
     def _be_good(self, now: float) -> None:
@@ -317,6 +336,8 @@ class Session:
     def _connect(self, now: float) -> Step:
         if self.attempts and now < self._started_at + MIN_DELAY:
             return self._wait(self._started_at + MIN_DELAY - now)
+        if self._is_good:  # and its connection ended without a failure
+            self._good_at = now
         self._started_at = now
         self._is_good = False
         self.attempts += 1
@@ -333,11 +354,12 @@ class Session:
         return Stop()
 
     def _move(self, status: StreamStatus) -> None:
-        previous, self.status = self.status, status
+        previous = self.status
         if status is previous:
             return
-        if status not in _MOVES[previous]:
+        if self._is_closed or status not in _MOVES[previous]:
             raise RuntimeError(f"a stream that is {previous} cannot become {status}")
+        self.status = status
         self._on_status(status, previous)
 
 
