@@ -1,12 +1,21 @@
 """Facts of a failure become a delay, or an end. Pure: time and randomness come in as arguments."""
 
 import random
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ._check import check_count, check_number
-from ._errors import AnysseError, ConnectError, InvalidRequest, StatusError, StreamDropped, StreamTimeout
+from ._errors import (
+    AnysseError,
+    ConnectError,
+    InvalidRequest,
+    ResponseError,
+    StatusError,
+    StreamDropped,
+    StreamTimeout,
+)
 
 MIN_DELAY = 0.1
 """Seconds: no two attempts are closer, whatever a server or a policy says."""
@@ -86,13 +95,14 @@ class ExponentialBackoff:
         for name in ("max_retries", "max_connect_retries"):
             if getattr(self, name) is not None:
                 check_count(f"retry.{name}", getattr(self, name), minimum=0)
-        if isinstance(self.also, int | str):
-            raise InvalidRequest(
-                "retry.also", f"must be several statuses, as in also=(404,), not {self.also!r}"
-            )
-        for status in self.also:
+        try:
+            also = frozenset(self.also)
+        except TypeError:
+            problem = f"must be several statuses, as in also=(404,), not {self.also!r:.80}"
+            raise InvalidRequest("retry.also", problem) from None
+        for status in also:
             check_count("retry.also", status, minimum=100)
-        object.__setattr__(self, "also", frozenset(self.also))
+        object.__setattr__(self, "also", also)
 
     def __call__(self, failure: Failure) -> float | None:
         """Give the seconds to wait, or None to stop."""
@@ -107,17 +117,21 @@ class ExponentialBackoff:
         return spread(max(grown, failure.retry_after or 0.0), self.jitter, chance)
 
     def _goes_on(self, failure: Failure) -> bool:
-        if not failure.is_transient and failure.error.status_code not in self.also:
+        if not failure.is_transient and not self._is_named(failure.error):
             return False
         if failure.retry_after is not None and failure.retry_after > self.max_retry_after:
             return False
         bounds = [self.max_retries] if failure.was_open else [self.max_retries, self.max_connect_retries]
         return all(bound is None or failure.retry_count < bound for bound in bounds)
 
+    def _is_named(self, error: AnysseError) -> bool:
+        # Other errors have a status too: that of the response which was accepted.
+        return isinstance(error, ResponseError) and error.status_code in self.also
+
 
 def spread(delay: float, jitter: float, chance: float) -> float:
     """Draw from ``delay`` to ``delay * (1 + jitter)``, so that clients do not come back in one instant."""
-    return delay * (1.0 + jitter * chance)
+    return min(delay * (1.0 + jitter * chance), sys.float_info.max)  # never "inf"
 
 
 def is_transient(error: Exception) -> bool:
@@ -130,6 +144,7 @@ def is_transient(error: Exception) -> bool:
 
 def _grown(initial: float, factor: float, count: int, maximum: float) -> float:
     try:
-        return min(initial * factor**count, maximum)
+        # As floats: an int would grow to any number of digits.
+        return min(float(initial) * float(factor) ** count, maximum)
     except OverflowError:  # after some thousand failures in a row
         return maximum if initial else 0.0
