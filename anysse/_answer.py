@@ -61,7 +61,8 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     if text.isascii() and text.isdigit():
         # Bounded before it is converted: a server may send any number of digits.
         return float(text[-_MAX_DELAY_DIGITS:]) if len(text.lstrip("0")) <= _MAX_DELAY_DIGITS else 1e12
-    return _seconds_until(text, now) if 0 < len(text) <= _MAX_DATE_LENGTH else None
+    is_date = text.isascii() and 0 < len(text) <= _MAX_DATE_LENGTH
+    return _seconds_until(text, now) if is_date else None
 
 
 def _seconds_until(date: str, now: float) -> float | None:
