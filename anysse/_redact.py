@@ -6,9 +6,12 @@ from urllib.parse import unquote_plus
 REDACTED = "***"
 
 _SECRET_NAME = re.compile(
-    r"(key|token|secret|password|passwd|pwd|auth|authorization|authentication|sig|signature"
+    r"(keys?|tokens?|secrets?|password|passwd|passphrase|pwd|auth|authorization|authentication|sig|signature"
     r"|credentials?|session|sessionid|sid|jwt|cookie)($|[^a-z])"
 )
+_START = re.compile(r"((?:[a-z][a-z0-9+.\-]*:)?[/\\]*)([^/\\?#]*)", re.IGNORECASE)
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
+_PAIR = re.compile(r"[^&;]+")
 
 
 def is_secret_name(name: str) -> bool:
@@ -17,15 +20,24 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact_url(url: str) -> str:
-    """Give the URL with its credentials and the values of secret-looking parameters hidden."""
-    head, mark, fragment = url.partition("#")
-    head, question, query = head.partition("?")
-    scheme, slashes, rest = head.partition("://")
-    authority, slash, path = rest.partition("/")
-    if "@" in authority:
-        authority = f"{REDACTED}@{authority.rpartition('@')[2]}"
-    shown = scheme + slashes + authority + slash + path
+    """Give the URL with its credentials and the values of secret-looking parameters hidden.
+
+    It may be any text: a URL is also shown where it is refused for being none.
+    """
+    shown, mark, fragment = _without_credentials(url).partition("#")
+    shown, question, query = shown.partition("?")
     return shown + question + _redact_pairs(query) + mark + _redact_pairs(fragment)
+
+
+def _without_credentials(url: str) -> str:
+    scheme, authority = _START.match(url).groups()  # type: ignore[union-attr] # it matches anything
+    if "@" in authority:
+        end = len(scheme) + authority.rindex("@")
+    elif _HOST_AND_PORT.fullmatch(authority):
+        return url
+    else:  # "user:pass/word@host": who forgot to escape a password does not want it shown either
+        end = url.rfind("@")
+    return url if end < 0 else f"{scheme}{REDACTED}{url[end:]}"
 
 
 def redact_headers(items: "list[tuple[str, str]]") -> list[tuple[str, str]]:
@@ -34,7 +46,7 @@ def redact_headers(items: "list[tuple[str, str]]") -> list[tuple[str, str]]:
 
 
 def _redact_pairs(query: str) -> str:
-    return "&".join(_redact_pair(pair) for pair in query.split("&"))
+    return _PAIR.sub(lambda pair: _redact_pair(pair[0]), query)
 
 
 def _redact_pair(pair: str) -> str:
