@@ -70,7 +70,9 @@ class AnysseError(Exception):
         self.reason = reason
         self.url = url
         self.status_code = status_code
-        self.headers: Mapping[str, str] = Headers() if headers is None else headers
+        self.headers: Mapping[str, str] = (
+            headers if isinstance(headers, Headers) else Headers((headers or {}).items())
+        )
         self.retry_count = retry_count
         self.hint = hint
 
@@ -233,7 +235,8 @@ class StreamTimeout(StreamError, TimeoutError):
     """One of the stream's timeouts passed.
 
     Attributes:
-        phase: Which one: ``"pool"``, ``"connect"``, ``"response"``, ``"first_event"``, ``"idle"``, ``"total"``.
+        phase: Which one: ``"pool"``, ``"connect"``, ``"response"``, ``"first_event"``, ``"idle"`` or
+            ``"total"``.
         seconds: How long was waited, or None where the HTTP client did not say.
     """
 
