@@ -33,7 +33,10 @@ class Mailbox:
         """Whether no more will come."""
 
     async def put(self, batch: Batch) -> None:
-        """Wait for room, and put a batch; where waiting is cancelled, the batch comes after all others."""
+        """Wait for room, and put a batch.
+
+        Where waiting is cancelled, the batch still comes, after all others; none may be put after it.
+        """
         try:
             while not self.put_nowait(batch):
                 self._room = anyio.Event()
@@ -43,11 +46,16 @@ class Mailbox:
             raise
 
     def put_nowait(self, batch: Batch) -> bool:
-        """Put a batch if there is room, and tell whether there was."""
+        """Put a batch if there is room, and tell whether there was.
+
+        After the end it is dropped: who puts may be about to be cancelled, with a read in its hands.
+        """
         try:
             self._send.send_nowait(batch)
         except anyio.WouldBlock:
             return False
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            return True
         self._count += 1
         if self._arrival is not None:
             self._wake()
