@@ -411,7 +411,10 @@ class Connection:
         if isinstance(exc, library.HTTPStatusError):  # a hook of the client's called raise_for_status()
             head = exc.response
             return StatusError(status_code=head.status_code, headers=Headers(_text_headers(head)))
-        if isinstance(exc, library.LocalProtocolError | library.InvalidURL):
+        if isinstance(exc, library.InvalidURL) or _is_about_location(exc):
+            # Ours was checked: both libraries look at where a redirect leads even if they are not to follow.
+            return ResponseError("it redirects to what is no URL")
+        if isinstance(exc, library.LocalProtocolError):
             # The text may quote what was to be sent, secrets and all: the cause has it.
             return InvalidRequest("request", f"{library.__name__} refused to send it ({type(exc).__name__})")
         if isinstance(exc, BadCoding):
@@ -429,6 +432,10 @@ class Connection:
 
 def _text_headers(response: "httpx.Response") -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]
+
+
+def _is_about_location(exc: Exception) -> bool:
+    return type(exc).__name__ == "RemoteProtocolError" and "location header" in str(exc)
 
 
 def _reason(exc: BaseException) -> str:

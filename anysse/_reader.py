@@ -219,7 +219,10 @@ class Reader:
         request = await self._request(attempt)
         self._tell(AttemptStarted(attempt=attempt, url=self._plan.url))
         logger.info("connecting to %s", redact_url(self._plan.url))
-        return await self._connection.exchange(request, learnt_id=self._session.learnt_id)
+        try:
+            return await self._connection.exchange(request, learnt_id=self._session.learnt_id)
+        finally:
+            self._session.sent(is_body_spent=self._template.is_body_spent)
 
     async def _request(self, attempt: Attempt) -> "httpx.Request":
         if not is_sendable_id(attempt.last_event_id):
@@ -330,7 +333,7 @@ class Reader:
 
     def _failed(self, error: StreamError) -> Step:
         self._described(error)
-        step = self._session.failed(error, anyio.current_time(), is_body_spent=self._template.is_body_spent)
+        step = self._session.failed(error, anyio.current_time())
         if isinstance(step, Wait):
             self.counters.retries += 1
             logger.warning("%s; next attempt in %.1f s", error.headline, step.delay)

@@ -298,10 +298,11 @@ class RequestTemplate:
 
     def _set_last_event_id(self, request: "Request", last_event_id: str) -> None:
         value = last_event_id.strip(" \t")
+        request.headers.pop("Last-Event-ID", None)
         if value and is_sendable_id(value):
-            request.headers["Last-Event-ID"] = value  # httpx writes it as UTF-8
-        else:
-            request.headers.pop("Last-Event-ID", None)
+            # As bytes, and so in UTF-8: a str goes out in whatever encoding the other headers have.
+            line = (b"Last-Event-ID", value.encode())
+            request.headers = self.library.Headers([*request.headers.raw, line])
 
 
 def is_sendable_id(last_event_id: str) -> bool:

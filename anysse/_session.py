@@ -131,6 +131,7 @@ class Session:
         # What the attempt sends; until one is sent, it may be sent.
         self._is_safe = True
         self._has_key = False
+        self._is_body_spent = False
 
     # --- what the user does ---
 
@@ -199,6 +200,10 @@ class Session:
         self._is_safe = method.upper() == "GET"
         self._has_key = has_idempotency_key
 
+    def sent(self, *, is_body_spent: bool) -> None:
+        """A request was sent, or could not be; its body may be used up, and cannot be sent again then."""
+        self._is_body_spent = is_body_spent
+
     def opened(self, now: float) -> None:
         """The server accepted the stream."""
         self._opened_at = now
@@ -245,14 +250,8 @@ class Session:
         delay = self.reconnection_time or DEFAULT_RECONNECTION_TIME
         return self._wait(spread(delay, self._rules.jitter, self._chance()))
 
-    def failed(self, error: AnysseError, now: float, *, is_body_spent: bool = False) -> Step:
-        """An attempt failed, or its connection was lost: the policy decides.
-
-        Args:
-            error: What happened.
-            now: The time, in seconds of any clock.
-            is_body_spent: Whether the body of the request is used up, and cannot be sent again.
-        """
+    def failed(self, error: AnysseError, now: float) -> Step:
+        """An attempt failed, or its connection was lost: the policy decides."""
         self._judge(now)
         self._is_good = False
         error.retry_count = self.retry_count
@@ -260,8 +259,8 @@ class Session:
         delay = self._delay_after(error, now)
         if delay is None:
             return self._fail(error)
-        if is_body_spent or not self._may_send_again(error):
-            error.hint = _not_sent_again(error.hint, is_body_spent=is_body_spent)
+        if not self._may_send_again(error):
+            error.hint = _not_sent_again(error.hint, is_body_spent=self._is_body_spent)
             return self._fail(error)
         self.retry_count += 1
         return self._wait(max(delay, MIN_DELAY))
@@ -311,6 +310,8 @@ class Session:
 
         What is received counts as handed out, since what is buffered still will be.
         """
+        if self._is_body_spent:
+            return False
         if self._is_safe or self._rules.resend == "always" or _was_not_sent(error):
             return True
         if self._rules.resend == "undelivered" or self._has_key:

@@ -196,7 +196,8 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
     def next_attempt_in(self) -> float | None:
         """Seconds until the next attempt; None where none is being waited for."""
         at = self._reader.next_attempt_at
-        return None if at is None else max(0.0, at - anyio.current_time())
+        # Rounded: a moment plus a delay, minus the moment, is not quite the delay.
+        return None if at is None else max(0.0, round(at - anyio.current_time(), 6))
 
     def statistics(self) -> StreamStatistics:
         """Give what was counted so far."""
