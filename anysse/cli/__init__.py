@@ -9,7 +9,7 @@ from ._read import read
 from ._run import INTERRUPTED, USAGE, run
 from ._serve import serve
 from ._story import tell
-from ._terminal import Output, complain
+from ._terminal import Output, complain, fill_standard_files
 
 __all__ = ["main"]
 
@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments without the program's name; by default those of the process.
     """
+    fill_standard_files()
     try:
         return _perform(parse(sys.argv[1:] if argv is None else argv))
     except UsageError as error:
@@ -29,10 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     except KeyboardInterrupt:  # before the event loop ran, or where it cannot take signals
         return INTERRUPTED
+    except BaseExceptionGroup as group:  # the same, once task groups are about
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        return INTERRUPTED
 
 
 def _perform(options: ReadOptions | DemoOptions) -> int:
-    output = Output(sys.stdout)
     if isinstance(options, ReadOptions):
+        output = Output(sys.stdout, "utf-8" if options.json else None)
         return run(partial(read, options, output), output, options.backend)
+    output = Output(sys.stdout)
     return run(partial(serve if options.serve else tell, options, output), output, options.backend)

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -98,6 +99,7 @@ def parse(arguments: Sequence[str]) -> ReadOptions | DemoOptions:
 
 
 def _read_options(given: argparse.Namespace) -> ReadOptions:
+    url = _url(given.url)
     headers = tuple(_header(text) for text in given.header)
     content = None
     if given.data is not None:
@@ -107,7 +109,7 @@ def _read_options(given: argparse.Namespace) -> ReadOptions:
         content = _json_content(given.data_json)
         headers = _with_default(headers, b"Content-Type", b"application/json")
     return ReadOptions(
-        url=given.url,
+        url=url,
         method=given.request or ("GET" if content is None else "POST"),
         headers=headers,
         content=content,
@@ -158,7 +160,7 @@ def _read_parser() -> argparse.ArgumentParser:
 def _add_request(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-X", "--request", metavar="METHOD", help="default: GET, or POST with data")
     group.add_argument(
-        "-H", "--header", metavar="'NAME: VALUE'", action="append", default=[], help="may be repeated"
+        "-H", "--header", metavar="HEADER", action="append", default=[], help="'Name: value'; may be repeated"
     )
     data = group.add_mutually_exclusive_group()
     data.add_argument(
@@ -218,8 +220,8 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
 def _demo_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="anysse demo",
-        description="Start a server that speaks as an LLM and as a market feed, and drops connections now "
-        "and then; read both with anysse, and tell what came of it.",
+        description="Start a server that speaks as an LLM and as a market feed, and drops connections\n"
+        "now and then; read both with anysse, and tell what came of it.",
         epilog=_DEMO_EPILOG,
         formatter_class=_formatter,
         allow_abbrev=False,
@@ -252,6 +254,14 @@ def _backend(name: Backend) -> Backend:
     return name
 
 
+def _url(text: str) -> str:
+    if text == "demo":
+        raise UsageError("URL: for the demo, 'demo' has to be the first argument: anysse demo [options]")
+    if "://" not in text:
+        raise UsageError(f"URL: {text!r} does not begin with http:// or https://")
+    return text
+
+
 def _header(text: str) -> tuple[bytes, bytes]:
     name, colon, value = text.partition(":")
     if not colon:
@@ -272,8 +282,9 @@ def _content(option: str, text: str) -> bytes:
         return os.fsencode(text)
     try:
         return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{option}: cannot read {text[1:]}: {error}") from error
+    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+        name = "standard input" if text == "@-" else repr(text[1:])
+        raise UsageError(f"{option}: cannot read {name}: {getattr(error, 'strerror', error)}") from error
 
 
 def _json_content(text: str) -> bytes:
@@ -286,21 +297,24 @@ def _json_content(text: str) -> bytes:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"must be seconds above zero, not {text!r}")
-    return seconds
+    with suppress(ValueError):
+        seconds = float(text)
+        if math.isfinite(seconds) and seconds > 0:
+            return seconds
+    raise argparse.ArgumentTypeError(f"must be seconds above zero, not {text!r}")
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
-    return count
+    with suppress(ValueError):
+        count = int(text)
+        if count >= 1:
+            return count
+    raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port < 65536:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, not {text!r}")
-    return port
+    with suppress(ValueError):
+        port = int(text)
+        if 0 <= port < 65536:
+            return port
+    raise argparse.ArgumentTypeError(f"must be from 0 to 65535, not {text!r}")

@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -51,7 +51,12 @@ async def _until_signal(command: Callable[[], Awaitable[int]], output: Output) -
         tasks.start_soon(_watch_reader, tasks, output)
         result = await _exit_code(command)
         tasks.cancel_scope.cancel()
-    return 128 + received[0] if received else result
+    if not received:
+        return result
+    if output.is_tty:
+        with suppress(OutputError):
+            output.put("\n")  # the terminal wrote ^C; a prompt is better off in a line of its own
+    return 128 + received[0]
 
 
 async def _exit_code(command: Callable[[], Awaitable[int]]) -> int | Exception:

@@ -7,7 +7,7 @@ import anyio
 
 from ._arguments import DEMO_PORT, DemoOptions, UsageError
 from ._content import DONE
-from ._server import CHAT, FEED, DemoServer, serve_demo
+from ._server import CHAT, FEED, DemoServer, PortError, serve_demo
 from ._terminal import Output, OutputError, complain
 
 _GAP: Final = 0.3
@@ -24,11 +24,10 @@ async def serve(options: DemoOptions, output: Output) -> int:
     port = DEMO_PORT if options.port is None else options.port
     try:
         await _serve_on(port, options, output)
-    except OSError as error:
-        problem = f"cannot serve on port {port}: {error.strerror or error}"
+    except PortError as error:
         if options.port is not None:
-            raise UsageError(f"--port: {problem}; 0 is a free one") from error
-        complain(f"{problem}; this is a free one")
+            raise UsageError(f"--port: {error}; 0 is a free one") from error
+        complain(f"{error}; this is a free one")
     await _serve_on(0, options, output)
     raise AssertionError("it is cancelled, or raises")  # pragma: no cover - it is
 
@@ -45,7 +44,7 @@ async def _serve_on(port: int, options: DemoOptions, output: Output) -> None:
 
 
 def _welcome(demo: DemoServer, output: Output) -> str:
-    url, body = demo.url, '{"prompt": "What are server-sent events?"}'
+    url, body = demo.url, '{"prompt": "Hello"}'
     lines = [
         f"The demo server is at {output.styled('bold', url)} until Ctrl-C.",
         "In a browser it shows the feed; other things to try:",

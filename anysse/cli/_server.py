@@ -7,6 +7,7 @@
 """
 
 import json
+import os
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -45,6 +46,10 @@ _HEARTBEAT_EVERY: Final = 10
 _WENT_AWAY: Final = (OSError, EOFError)
 
 
+class PortError(Exception):
+    """There is no serving on this port."""
+
+
 @final
 class DemoServer:
     """A running server, and what it did so far."""
@@ -80,11 +85,16 @@ class DemoServer:
             try:
                 with anyio.fail_after(_REQUEST_TIMEOUT):
                     request = await peer.read_request()
-                outcome = await self._answer(peer, request)
+                await self._visit(peer, request)
             except BadRequest as error:
                 await peer.respond(error.status, f"{error.status.value} {error.status.phrase}\n")
-            else:
-                self._on_visit(escape(f"{request.method} {request.target} – {outcome}"))
+
+    async def _visit(self, peer: Peer, request: Request) -> None:
+        try:
+            outcome = await self._answer(peer, request)
+        except _WENT_AWAY:
+            outcome = "the client went away"
+        self._on_visit(escape(f"{request.method} {request.target} – {outcome}"))
 
     async def _answer(self, peer: Peer, request: Request) -> str:
         """Answer, and tell how that went."""
@@ -172,6 +182,15 @@ async def _break(peer: Peer, fault: Fault, event: bytes) -> None:
         await peer.reset(event)
 
 
+def _listening(port: int) -> socket.socket:
+    try:
+        listener = socket.create_server((_HOST, port), backlog=128)
+    except OSError as error:
+        raise PortError(f"cannot serve on port {port}: {os.strerror(error.errno or 0)}") from error
+    listener.settimeout(0)
+    return listener
+
+
 @asynccontextmanager
 async def serve_demo(
     *,
@@ -193,11 +212,10 @@ async def serve_demo(
         on_visit: Is called with a line of text, safe to print, for every request that was answered.
 
     Raises:
-        OSError: The port is taken.
+        PortError: The port is taken, or not for everyone.
     """
     error: Exception | None = None
-    with socket.create_server((_HOST, port), backlog=128) as listener:
-        listener.settimeout(0)
+    with _listening(port) as listener:
         demo = DemoServer(listener, seed=seed, drop=drop, gap=gap, on_visit=on_visit)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(demo.run, tasks)

@@ -10,11 +10,11 @@ from typing import Final, final
 
 import anysse
 
-from ._arguments import DemoOptions
+from ._arguments import DemoOptions, UsageError
 from ._content import ANSWERS, DONE, Fault, feed_event, tokens_for
 from ._logs import logging_to_stderr
 from ._run import FAILED, OK
-from ._server import CHAT, FEED, DemoServer, serve_demo
+from ._server import CHAT, FEED, DemoServer, PortError, serve_demo
 from ._terminal import Output, escape
 
 _EVENTS: Final = 120
@@ -63,14 +63,19 @@ async def tell(options: DemoOptions, output: Output) -> int:
     """Run the demo, and give the exit code.
 
     Raises:
+        UsageError: The port is taken.
         OutputError: It cannot be told.
     """
     measured, began = Measured(), monotonic()
+    server = serve_demo(port=options.port or 0, seed=options.seed, drop=options.drop, gap=_GAP)
     with logging_to_stderr(0), _without_proxy():
-        async with serve_demo(port=options.port or 0, seed=options.seed, drop=options.drop, gap=_GAP) as demo:
-            output.put(f"A server at {demo.url} drops connections on purpose, and anysse reads on.\n")
-            await _Conversation(demo, output, measured).hold()
-            await _Feed(demo, output, measured).follow()
+        try:
+            async with server as demo:
+                output.put(f"A server at {demo.url} drops connections on purpose, and anysse reads on.\n")
+                await _Conversation(demo, output, measured).hold()
+                await _Feed(demo, output, measured).follow()
+        except PortError as error:
+            raise UsageError(f"--port: {error}; 0 is a free one") from error
     is_well = _conclude(output, measured, demo, monotonic() - began)
     await output.drain()
     return OK if is_well else FAILED

@@ -51,6 +51,15 @@ def complain(text: str) -> None:
             print(f"anysse: {escape(text)}", file=sys.stderr, flush=True)
 
 
+def fill_standard_files() -> None:
+    """Open what is closed of standard input, output and error, or a socket takes its place."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+
+
 @final
 class Output:
     """Standard output, written as things come.
