@@ -164,15 +164,15 @@ class Exchange:
                     raise StreamDropped("the compressed body ended too soon") from None
                 raise
 
-    def decompress(self) -> None:
-        """Undo what codings the head names.
-
-        Raises:
-            BadCoding: They cannot be undone.
-        """
+    def decompress(self) -> BadCoding | None:
+        """Undo the codings that the head names from now on, or say why they cannot be undone."""
         codings = content_codings(self.head.headers.get_list("content-encoding"))
         if codings:
-            self._is_plain, self._inflater = False, Inflater(codings)
+            try:
+                self._is_plain, self._inflater = False, Inflater(codings)
+            except BadCoding as exc:
+                return exc
+        return None
 
     async def read_start(self) -> bytes:
         """Read the start of a body that is of no other use, as far as it comes in time."""
@@ -299,14 +299,15 @@ class Connection:
         A loop of our own: the libraries carry secrets, and bodies, to other origins.
         """
         auth, is_trusted = self._auth, True
-        for _ in range(MAX_REDIRECTS):
+        hops = 0
+        while True:
             exchange = await self._send(request, auth)
             method = redirected_method(exchange.head.status_code, request.method)
             if method is None:
                 return exchange, ""
             url, refusal = self._target(request, method, exchange, is_trusted=is_trusted)
-            if refusal:
-                return exchange, refusal
+            if refusal or hops == MAX_REDIRECTS:
+                return exchange, refusal or f"it redirects more than {MAX_REDIRECTS} times"
             # Once something was left behind, it stays behind, even where the way leads back.
             is_trusted = is_trusted and is_same_origin(request.url, url)
             auth = auth if is_trusted else None
@@ -314,7 +315,7 @@ class Connection:
             request = self._template.redirected(
                 request, method, url, is_trusted=is_trusted, learnt_id=learnt_id
             )
-        return await self._send(request, auth), f"it redirects more than {MAX_REDIRECTS} times"
+            hops += 1
 
     async def _send(self, request: "httpx.Request", auth: Any) -> Exchange:
         response = await self._client.send(request, stream=True, auth=auth, follow_redirects=False)
@@ -359,11 +360,10 @@ class Connection:
         """Let a 204 and an event stream pass; raise for anything else."""
         if exchange.head.status_code == 204:
             return
-        try:
-            exchange.decompress()
-        except BadCoding as exc:
-            raise self._told(ResponseError(str(exc)), exchange) from exc
+        unreadable = exchange.decompress()
         if not refusal and await self._is_accepted(exchange.head):
+            if unreadable is not None:
+                raise self._told(ResponseError(str(unreadable)), exchange) from unreadable
             return
         body = await exchange.read_start()
         raise self._refused(exchange, refusal, body)
