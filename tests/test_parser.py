@@ -45,6 +45,7 @@ def any_read_is_long(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     """Let small streams take the fast way, too."""
     if request.param == "short reads too":
         monkeypatch.setattr(_parser, "_SHORT_READ", 0)
+        monkeypatch.setattr(_parser, "_LONG_READ", 0)
 
 
 every_way = pytest.mark.usefixtures("any_read_is_long")

@@ -1,7 +1,5 @@
 """What holds for any bytes in any pieces, by comparison with the reference parser."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from unittest import mock
 
 from hypothesis import example, given, settings
@@ -46,8 +44,14 @@ streams = st.one_of(
     st.binary(max_size=60),
 )
 limits = st.integers(1, 40)
-# How many bytes a read must have to be taken the fast way.
-short_reads = st.sampled_from([0, 20, 1024])
+# From how many bytes on a read or a line is taken another way: small streams must see all of them.
+thresholds = st.fixed_dictionaries(
+    {
+        "_SHORT_READ": st.sampled_from([0, 20, _parser._SHORT_READ]),
+        "_LONG_READ": st.sampled_from([0, 20, _parser._LONG_READ]),
+        "_SHORT_LINE": st.sampled_from([1, 10, _parser._SHORT_LINE]),
+    }
+)
 
 
 @st.composite
@@ -58,12 +62,6 @@ def pieces(draw: st.DrawFn) -> list[bytes]:
     if draw(st.integers(0, 9)) == 0:
         cuts = list(range(len(stream)))
     return [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-
-
-@contextmanager
-def reads_are_short_below(size: int) -> Iterator[None]:
-    with mock.patch.object(_parser, "_SHORT_READ", size):
-        yield
 
 
 def read(
@@ -78,37 +76,37 @@ def read(
 
 
 @settings(deadline=None)
-@given(pieces(), short_reads, st.sampled_from(["", "41"]))
-@example([b"data: a\n\ndata: \n\n\ndata: b\n\n"], 0, "")
-@example([b"data: a\r", b"\n\r", b"\n"], 0, "")
+@given(pieces(), thresholds, st.sampled_from(["", "41"]))
+@example([b"data: a\n\ndata: \n\n\ndata: b\n\n"], {"_SHORT_READ": 0}, "")
+@example([b"data: a\r", b"\n\r", b"\n"], {"_SHORT_READ": 0}, "")
 def test_any_bytes_in_any_pieces_read_as_the_specification_says(
-    chunks: list[bytes], short_read: int, last_event_id: str
+    chunks: list[bytes], ways: dict[str, int], last_event_id: str
 ) -> None:
     expected = reference.read(b"".join(chunks), last_event_id=last_event_id)
-    with reads_are_short_below(short_read):
+    with mock.patch.multiple(_parser, **ways):
         assert read(chunks, last_event_id=last_event_id) == expected
 
 
 @settings(deadline=None)
-@given(pieces(), short_reads, limits)
+@given(pieces(), thresholds, limits)
 def test_an_event_above_the_limit_is_left_out_however_it_is_cut(
-    chunks: list[bytes], short_read: int, limit: int
+    chunks: list[bytes], ways: dict[str, int], limit: int
 ) -> None:
     expected = reference.read(b"".join(chunks), limit=limit)
-    with reads_are_short_below(short_read):
+    with mock.patch.multiple(_parser, **ways):
         assert read(chunks, limit=limit) == expected
 
 
 @settings(deadline=None)
-@given(pieces(), short_reads, limits)
+@given(pieces(), thresholds, limits)
 def test_an_event_above_the_limit_raises_with_the_events_before_it(
-    chunks: list[bytes], short_read: int, limit: int
+    chunks: list[bytes], ways: dict[str, int], limit: int
 ) -> None:
     expected = reference.read_until_too_large(b"".join(chunks), limit)
     parser = EventStreamParser(max_event_size=limit)
     events: list[ServerSentEvent] = []
     is_too_large = False
-    with reads_are_short_below(short_read):
+    with mock.patch.multiple(_parser, **ways):
         for chunk in chunks:
             try:
                 events += parser.feed(chunk)
@@ -137,11 +135,11 @@ def serialise(event: ServerSentEvent, end: str) -> str:
 
 
 @settings(deadline=None)
-@given(st.lists(events, max_size=5), st.sampled_from(["\n", "\r", "\r\n"]), st.integers(1, 50), short_reads)
+@given(st.lists(events, max_size=5), st.sampled_from(["\n", "\r", "\r\n"]), st.integers(1, 50), thresholds)
 def test_what_was_written_as_events_is_read_as_the_same(
-    written: list[ServerSentEvent], end: str, size: int, short_read: int
+    written: list[ServerSentEvent], end: str, size: int, ways: dict[str, int]
 ) -> None:
     stream = "".join(serialise(event, end) for event in written).encode()
     chunks = [stream[start : start + size] for start in range(0, len(stream), size)]
-    with reads_are_short_below(short_read):
+    with mock.patch.multiple(_parser, **ways):
         assert read(chunks).events == written
