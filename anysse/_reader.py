@@ -116,6 +116,7 @@ class Reader:
         self._life: anyio.CancelScope | None = None
         self._is_stopped = False
         self._hurry: anyio.Event | None = None
+        self._is_hurried = False  # asked for while the last connection is still being closed
         self._reading: anyio.CancelScope | None = None
         self._is_restarting = False
         self._head: StreamResponse | None = None  # of this attempt
@@ -134,8 +135,10 @@ class Reader:
         Raises:
             InvalidRequest: There is a connection, and its request may not be sent again.
         """
-        if self._hurry is not None:
-            self._hurry.set()
+        if self._session.status is StreamStatus.WAITING:
+            self._is_hurried = True
+            if self._hurry is not None:
+                self._hurry.set()
         elif self._session.status is StreamStatus.CONNECTED:
             self._session.check_restart()
             self._is_restarting = True
@@ -182,11 +185,14 @@ class Reader:
     async def _wait(self, delay: float) -> Step:
         self._hurry = anyio.Event()
         self.next_attempt_at = anyio.current_time() + delay
+        if self._is_hurried:
+            self._hurry.set()
         try:
             with anyio.move_on_after(delay):
                 await self._hurry.wait()
         finally:
             self._hurry = self.next_attempt_at = None
+            self._is_hurried = False
         return self._session.waited(anyio.current_time())
 
     # --- an attempt ---
@@ -271,12 +277,9 @@ class Reader:
 
     async def _read(self, exchange: Exchange, watch: SilenceWatch) -> Step:
         """Read until the body ends, or the stream does. This is the hot path: all else is done once."""
-        session, mailbox, intake, reads = (
-            self._session,
-            self._mailbox,
-            self._plan.intake(self._session.last_event_id),
-            0,
-        )
+        session, mailbox = self._session, self._mailbox
+        intake = self._plan.intake(session.last_event_id)
+        reads = 0
         async for chunk in exchange:
             now = anyio.current_time()
             watch.on_bytes(now)
