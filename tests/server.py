@@ -135,6 +135,7 @@ class Connection:
         if self._is_chunked and not self._is_answered:
             await self.send(b"0\r\n\r\n")
         self._is_answered = True
+        self._changed()
         if not self._is_reusable:
             self.hang_up()
 
@@ -157,8 +158,8 @@ class Connection:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request waits for its answer."""
-        return self._is_answered
+        """Whether no request is under way."""
+        return self._is_answered or not self.is_open or self.closed_by_peer.is_set()
 
     def hang_up(self) -> None:
         if self.is_open:
@@ -284,6 +285,10 @@ class Server:
     async def all_closed(self) -> None:
         """Wait until no connection is open."""
         await self.until(lambda: self.open_connections == 0)
+
+    async def all_idle(self) -> None:
+        """Wait until no request is under way; a connection may be open for another one."""
+        await self.until(lambda: all(peer.is_idle for peer in self.connections))
 
     async def refuse(self) -> None:
         """Stop listening, so that connecting is refused, and hang up on whoever has no request under way."""
