@@ -1,0 +1,356 @@
+"""A session under whatever may befall it, in any order and at any time."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from anysse import (
+    AnysseError,
+    ConnectError,
+    ContentTypeError,
+    EventTooLarge,
+    ExponentialBackoff,
+    Failure,
+    InvalidRequest,
+    ResponseError,
+    StatusError,
+    StreamDropped,
+    StreamStatus,
+    StreamTimeout,
+)
+from anysse._retry import MIN_DELAY
+from anysse._session import Connect, Rules, Session, Step, Wait
+
+S = StreamStatus
+
+small = st.floats(0, 100)
+counts = st.none() | st.integers(0, 4)
+backoffs = st.builds(
+    ExponentialBackoff,
+    initial=small | st.just(1e308),
+    factor=st.floats(1, 10) | st.just(1e300) | st.just(10**300),
+    maximum=small | st.just(1e308),
+    jitter=st.floats(0, 2) | st.just(1e308),
+    max_retries=counts,
+    max_connect_retries=counts,
+    reset_after=small,
+    max_retry_after=st.floats(0, 1000),
+    also=st.sets(st.sampled_from([404, 200, 501])),
+)
+delays = st.lists(
+    st.none() | st.sampled_from([0, 0.0, 0.05, 10**300, 1e308]) | st.floats(0, 100), min_size=1, max_size=4
+)
+
+
+class Scripted:
+    """A policy of a caller's: whatever comes to its mind."""
+
+    def __init__(self, answers: list[float | None]) -> None:
+        self.answers = answers
+
+    def __call__(self, failure: Failure) -> float | None:
+        return self.answers[failure.retry_count % len(self.answers)]
+
+
+rules = st.builds(
+    Rules,
+    kind=st.sampled_from(["feed", "reply"]),
+    retry=st.none() | backoffs | st.builds(Scripted, delays),
+    resend=st.sampled_from(["safe", "undelivered", "always"]),
+    has_done=st.booleans(),
+    can_reauthorize=st.booleans(),
+)
+spent = st.sampled_from([False, False, False, True])
+retry_afters = st.none() | st.floats(0, 2000)
+not_sent = st.builds(ConnectError) | st.builds(StreamTimeout, st.sampled_from(["pool", "connect"]))
+statuses = st.builds(
+    lambda code, retry_after: StatusError(status_code=code, retry_after=retry_after),
+    st.sampled_from([202, 302, 401, 401, 404, 408, 425, 429, 500, 501, 503, 503, 529]),
+    retry_afters,
+)
+answers = (
+    statuses
+    | st.builds(StreamDropped)
+    | st.builds(StreamTimeout, st.just("response"))
+    | st.builds(ContentTypeError)
+)
+losses = (
+    st.builds(StreamDropped, status_code=st.sampled_from([200, 401]))
+    | st.builds(StreamTimeout, st.sampled_from(["idle", "first_event"]))
+    | st.builds(EventTooLarge, st.just(1), status_code=st.just(200))
+    | st.builds(ResponseError)
+)
+
+
+def is_harmless(error: AnysseError) -> bool:
+    """DESIGN: not sent at all, or refused."""
+    if isinstance(error, StreamTimeout):
+        return error.phase in ("pool", "connect")
+    if isinstance(error, StatusError):
+        return error.status_code in (401, 408, 425, 429) or (
+            error.status_code == 503 and error.retry_after is not None
+        )
+    return isinstance(error, ConnectError)
+
+
+class SessionMachine(RuleBasedStateMachine):
+    @initialize(
+        rules=rules, now=st.floats(0, 1e9), last_id=st.sampled_from(["", "41"]), chance=st.floats(0, 1)
+    )
+    def make(self, rules: Rules, now: float, last_id: str, chance: float) -> None:
+        self.said, self.now, self.last_id = rules, now, last_id
+        self.session = Session(rules, last_event_id=last_id, chance=lambda: chance, on_status=self.on_status)
+        self.seen = S.IDLE
+        self.starts: list[float] = []
+        self.due = now
+        self.is_sent = False  # the request of this attempt
+        self.is_ended = False
+        self.delivered = False
+        self.may_send = True  # by the rule of DESIGN, after what happened last
+        self.method, self.key, self.is_spent = "GET", False, False
+        self.reconnection_time: float | None = None
+
+    def on_status(self, new: StreamStatus, old: StreamStatus) -> None:
+        assert old is self.seen
+        self.seen = new
+
+    # --- what is true at each step ---
+
+    def took(self, step: Step) -> None:
+        assert not self.is_ended, "a step after the end"
+        if isinstance(step, Connect):
+            assert self.session.status is S.CONNECTING
+            assert self.may_send, "a prompt was sent twice"
+            if self.starts:
+                assert self.now >= self.starts[-1] + MIN_DELAY
+            self.starts.append(self.now)
+            self.is_sent = False
+            assert self.session.attempts == len(self.starts)
+        elif isinstance(step, Wait):
+            assert self.session.status is S.WAITING
+            assert 0 <= step.delay < float("inf")
+            self.due = self.now + step.delay
+            assert self.due >= self.starts[-1] + MIN_DELAY
+        else:
+            assert self.session.is_over
+            self.is_ended = True
+
+    def lost(self, error: AnysseError | None) -> None:
+        """Note whether the request may be sent again; there is no error at an end, nor at the user's word."""
+        by_rule = self.method == "GET" or self.said.resend == "always"
+        undelivered = (self.said.resend == "undelivered" or self.key) and not self.delivered
+        is_harmless_one = error is not None and is_harmless(error)
+        self.may_send = not self.is_spent and (by_rule or undelivered or is_harmless_one)
+
+    def failed(self, error: AnysseError) -> None:
+        self.lost(error)
+        step = self.session.failed(error, self.now)
+        assert self.session.last_error is error
+        if isinstance(step, Wait):
+            assert self.may_send
+            assert step.delay >= MIN_DELAY
+            asked = isinstance(error, StatusError) and error.status_code == 401 and self.said.can_reauthorize
+            if isinstance(self.said.retry, ExponentialBackoff) and not asked:
+                assert step.delay >= (self.reconnection_time or 0)
+                assert step.delay >= (getattr(error, "retry_after", None) or 0)
+        self.took(step)
+
+    def sent(self, is_spent: bool) -> None:
+        self.is_spent = is_spent
+        self.session.sent(is_body_spent=is_spent)
+
+    @invariant()
+    def the_status_is_told(self) -> None:
+        assert self.seen is self.session.status
+
+    @invariant()
+    def retries_are_bounded(self) -> None:
+        policy = self.said.retry
+        if isinstance(policy, ExponentialBackoff) and policy.max_retries is not None:
+            # Other credentials are asked for once, whatever the bound.
+            assert self.session.retry_count <= policy.max_retries + self.said.can_reauthorize
+
+    @invariant()
+    def what_the_stream_learnt_is_kept(self) -> None:
+        assert self.session.last_event_id == self.last_id
+        assert self.session.learnt_id in ("", self.last_id)
+        assert self.session.reconnection_time == self.reconnection_time
+
+    @invariant()
+    def every_state_can_be_left(self) -> None:
+        if self.is_ended:
+            return
+        status = self.session.status
+        ways: dict[StreamStatus, Callable[[Session], object]] = {
+            S.IDLE: lambda session: session.start(self.now),
+            S.CONNECTING: lambda session: session.opened(self.now),
+            S.CONNECTED: lambda session: session.failed(StreamDropped(), self.now),
+            S.WAITING: lambda session: session.waited(max(self.now + 1, self.due)),
+            S.PAUSED: lambda session: session.resume(self.now + 1),
+        }
+        for way in (ways[status], Session.close, lambda session: session.broken(ValueError())):
+            if status is S.IDLE and way is not ways[status]:
+                continue
+            twin = copy.copy(self.session)
+            twin._on_status = lambda new, old: None
+            way(twin)
+            assert twin.status is not status
+
+    # --- what may happen ---
+
+    def is_at(self, *statuses: StreamStatus) -> bool:
+        return not self.is_ended and self.session.status in statuses
+
+    @rule(seconds=st.floats(0, 200) | st.floats(0, 0.2))
+    def time_goes_by(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.is_at(S.IDLE))
+    @rule()
+    def start(self) -> None:
+        self.took(self.session.start(self.now))
+
+    @precondition(lambda self: self.is_at(S.CONNECTING) and not self.is_sent)
+    @rule(method=st.sampled_from(["GET", "POST", "POST", "PUT"]), key=st.booleans())
+    def send(self, method: str, key: bool) -> None:
+        self.session.sending(method, has_idempotency_key=key)
+        self.is_sent, self.method, self.key = True, method, key
+
+    @precondition(lambda self: self.is_at(S.CONNECTING) and self.is_sent)
+    @rule(is_spent=spent)
+    def accept(self, is_spent: bool) -> None:
+        self.sent(is_spent)
+        self.session.opened(self.now)
+        assert self.session.was_open
+
+    @precondition(lambda self: self.is_at(S.CONNECTING) and self.is_sent)
+    @rule()
+    def answer_204(self) -> None:
+        self.sent(False)
+        self.took(self.session.finished())
+
+    @precondition(lambda self: self.is_at(S.CONNECTING) and self.is_sent)
+    @rule(error=not_sent | answers, is_spent=spent)
+    def fail_attempt(self, error: AnysseError, is_spent: bool) -> None:
+        self.sent(is_spent)
+        self.failed(error)
+
+    @precondition(lambda self: self.is_at(S.CONNECTED))
+    @rule(
+        last_id=st.sampled_from(["", "1", "41"]),
+        retry=st.none() | st.floats(0, 1e9) | st.just(10**400),
+        has_events=st.booleans(),
+    )
+    def receive(self, last_id: str, retry: float | None, has_events: bool) -> None:
+        self.session.received(last_id, retry, self.now, has_events=has_events)
+        self.last_id = last_id
+        self.delivered = self.delivered or has_events
+        if retry is not None:
+            self.reconnection_time = min(max(retry, 0.1), 3600.0)
+        assert not has_events or self.session.retry_count == 0
+
+    @precondition(lambda self: self.is_at(S.CONNECTED))
+    @rule(error=losses)
+    def lose_connection(self, error: AnysseError) -> None:
+        self.failed(error)
+
+    @precondition(lambda self: self.is_at(S.CONNECTED))
+    @rule()
+    def end_cleanly(self) -> None:
+        cut = self.session.cut_by_end()
+        if cut is not None:
+            self.failed(cut)
+            return
+        assert not self.said.has_done
+        self.lost(None)
+        step = self.session.ended()
+        assert isinstance(step, Wait) == (self.said.kind == "feed" and self.said.retry is not None)
+        if isinstance(step, Wait):
+            assert self.may_send
+            assert step.delay >= (self.reconnection_time or 3.0)
+        self.took(step)
+
+    @precondition(lambda self: self.is_at(S.CONNECTED))
+    @rule()
+    def be_done(self) -> None:
+        self.took(self.session.finished())
+
+    @precondition(lambda self: self.is_at(S.WAITING))
+    @rule(share=st.just(1.0) | st.floats(0, 1))
+    def wait(self, share: float) -> None:
+        self.now = max(self.now, self.due if share == 1.0 else min(self.due, self.now + share))
+        self.took(self.session.waited(self.now))
+
+    @precondition(lambda self: self.is_at(S.CONNECTING, S.CONNECTED, S.WAITING, S.PAUSED))
+    @rule()
+    def pause(self) -> None:
+        before = self.session.status
+        if before is S.WAITING or before is S.PAUSED or self.session.may_restart:
+            self.session.pause()
+            if before is S.CONNECTED or (before is S.CONNECTING and self.is_sent):
+                self.lost(None)
+            assert self.session.status is S.PAUSED
+        else:
+            with pytest.raises(InvalidRequest):
+                self.session.pause()
+            assert self.session.status is before
+
+    @precondition(lambda self: self.is_at(S.PAUSED))
+    @rule()
+    def resume(self) -> None:
+        self.took(self.session.resume(self.now))
+
+    @precondition(lambda self: self.is_at(S.CONNECTED))
+    @rule()
+    def restart(self) -> None:
+        before = self.session.retry_count
+        if self.session.may_restart:
+            self.lost(None)
+            self.took(self.session.restart(self.now))
+            assert self.session.retry_count in (0, before)
+        else:
+            with pytest.raises(InvalidRequest):
+                self.session.restart(self.now)
+
+    @precondition(lambda self: self.is_at(S.CONNECTING, S.CONNECTED, S.WAITING, S.PAUSED))
+    @rule(error=st.sampled_from([ValueError, lambda: StreamTimeout("total")]), dice=st.integers(0, 9))
+    def break_down(self, error: Callable[[], Exception], dice: int) -> None:
+        if not dice:  # seldom, or few lives would be long
+            self.took(self.session.broken(error()))
+
+    @precondition(lambda self: not self.is_ended)
+    @rule(dice=st.integers(0, 9))
+    def close(self, dice: int) -> None:
+        if not dice:
+            self.session.close()
+            assert self.session.status is S.IDLE
+            self.is_ended = True
+
+    @precondition(lambda self: self.is_ended)
+    @rule(
+        event=st.sampled_from(
+            [
+                lambda session, now: session.start(now),
+                lambda session, now: session.waited(now),
+                lambda session, now: session.resume(now),
+                lambda session, now: session.restart(now),
+                lambda session, now: session.ended(),
+                lambda session, now: session.failed(ConnectError(), now),
+            ]
+        )
+    )
+    def nothing_comes_after_the_end(self, event: Callable[[Session, float], object]) -> None:
+        before, twin = self.session.status, copy.copy(self.session)
+        try:
+            step = event(twin, self.now + 1000)
+        except (RuntimeError, InvalidRequest):
+            pass
+        else:
+            assert not isinstance(step, Connect | Wait)
+        assert twin.status is before
+
+
+TestSession = SessionMachine.TestCase
