@@ -7,8 +7,8 @@ import functools
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from inspect import isawaitable
 from types import ModuleType
@@ -37,7 +37,7 @@ from ._errors import (
     TimeoutPhase,
 )
 from ._events import Headers, StreamResponse
-from ._inflate import PIECE, BadCoding, Inflater
+from ._inflate import BadCoding, Inflater
 from ._request import RequestTemplate, check_transport, check_url
 
 if TYPE_CHECKING:
@@ -103,7 +103,6 @@ def own_client(library: ModuleType) -> Any:
 class Exchange:
     """A response whose head was accepted, and whose body is to be read.
 
-    Iterating gives the body in pieces of at most 64 KiB, decompressed; the end is ``StopAsyncIteration``.
     One task reads it; ``aclose()`` comes after that, in the same task.
     """
 
@@ -114,62 +113,25 @@ class Exchange:
         translate: Callable[[Exception], AnysseError],
     ) -> None:
         self._response = response
-        self._errors = errors
-        self._translate = translate
+        self.errors = errors
+        """What reading may fail with; ``translate`` makes it an error of ours."""
+        self.translate = translate
         # The stream itself, and not aiter_raw(): two generators less for each chunk.
-        self._next = aiter(response.stream).__anext__  # type: ignore[arg-type]
-        # Most bodies are not compressed, and come in pieces that are small enough: then nothing is cut.
-        self._is_plain = True
-        self._inflater: Inflater | None = None
-        self._pieces: Iterator[bytes] = iter(())
+        self._raw: AsyncIterator[bytes] = aiter(response.stream)  # type: ignore[arg-type]
+        self.chunks = self._raw
+        """The body as it comes, decompressed; a plain one with no layer of ours around each chunk."""
         self.head = StreamResponse(
             status_code=response.status_code,
             headers=Headers(_text_headers(response)),
             url=str(response.url),
         )
 
-    def __aiter__(self) -> "Exchange":
-        return self
-
-    async def __anext__(self) -> bytes:
-        """Wait for the next piece of the body.
-
-        Raises:
-            StreamError: The connection was lost, or the body cannot be decompressed.
-        """
-        try:
-            if self._is_plain:
-                chunk = await self._next()
-                if len(chunk) <= PIECE:
-                    return chunk
-                self._is_plain, self._pieces = False, self._cut(chunk)
-            return await self._next_piece()
-        except self._errors as exc:
-            raise self._translate(exc) from exc
-
-    def _cut(self, chunk: bytes) -> Iterator[bytes]:
-        """Cut what came at once into pieces, compressed or not."""
-        if self._inflater is not None:
-            return self._inflater.feed(chunk)
-        return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
-
-    async def _next_piece(self) -> bytes:
-        while True:
-            for piece in self._pieces:
-                return piece
-            try:
-                self._pieces = self._cut(await self._next())
-            except StopAsyncIteration:
-                if self._inflater is not None and not self._inflater.is_complete:
-                    raise StreamDropped("the compressed body ended too soon") from None
-                raise
-
     def decompress(self) -> BadCoding | None:
         """Undo the codings that the head names from now on, or say why they cannot be undone."""
         codings = content_codings(self.head.headers.get_list("content-encoding"))
         if codings:
             try:
-                self._is_plain, self._inflater = False, Inflater(codings)
+                self.chunks = Inflated(self._raw, Inflater(codings))
             except BadCoding as exc:
                 return exc
         return None
@@ -177,25 +139,21 @@ class Exchange:
     async def read_start(self) -> bytes:
         """Read the start of a body that is of no other use, as far as it comes in time."""
         start = b""
-        with anyio.move_on_after(BODY_GRACE):
-            try:
-                while len(start) < BODY_LIMIT:
-                    start += await anext(self)
-            except (StopAsyncIteration, StreamError):
-                pass
+        with anyio.move_on_after(BODY_GRACE), suppress(*self.errors, StreamError):
+            async for chunk in self.chunks:
+                start += chunk[:BODY_LIMIT]
+                if len(start) >= BODY_LIMIT:
+                    break
         return start[:BODY_LIMIT]
 
     async def drain(self) -> None:
         """Read the rest of the body for a moment, so that the connection can serve again."""
         left = DRAIN_LIMIT
-        with anyio.move_on_after(DRAIN_GRACE):
-            try:
-                while left > 0:
-                    left -= len(await self._next())
-            except StopAsyncIteration:
-                pass
-            except self._errors:  # whatever it is, nobody waits for this body
-                pass
+        with anyio.move_on_after(DRAIN_GRACE), suppress(*self.errors):
+            async for chunk in self._raw:
+                left -= len(chunk)
+                if left <= 0:
+                    break
 
     async def aclose(self) -> None:
         """Give the connection back where the body was read to its end, else close it."""
@@ -209,15 +167,33 @@ class Exchange:
         Left parked at a yield, trio finds them in the garbage, and warns. In a cancelled scope they
         raise from wherever they are; what is in their buffers they may give first.
         """
-        with anyio.CancelScope() as scope:
+        with anyio.CancelScope() as scope, suppress(StopAsyncIteration, *self.errors):
             scope.cancel()
+            for _ in range(MAX_PULLS):
+                await anext(self._raw)
+
+
+class Inflated:
+    """The pieces of a compressed body, as an async iterator: each of at most 64 KiB."""
+
+    def __init__(self, raw: AsyncIterator[bytes], inflater: Inflater) -> None:
+        self._raw = raw
+        self._inflater = inflater
+        self._pieces: Iterator[bytes] = iter(())
+
+    def __aiter__(self) -> "Inflated":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            for piece in self._pieces:
+                return piece
             try:
-                for _ in range(MAX_PULLS):
-                    await self._next()
+                self._pieces = self._inflater.feed(await anext(self._raw))
             except StopAsyncIteration:
-                pass
-            except self._errors:
-                pass
+                if not self._inflater.is_complete:
+                    raise StreamDropped("the compressed body ended too soon") from None
+                raise
 
 
 class Connection:

@@ -14,7 +14,7 @@ Done: TypeAlias = str | Callable[[ServerSentEvent], bool]
 class Intake:
     """A parser, and an eye on the end of the stream."""
 
-    __slots__ = ("_done", "_parser", "error", "is_done", "last_event_id")
+    __slots__ = ("_done", "_parser", "error", "is_over", "last_event_id")
 
     def __init__(
         self,
@@ -32,12 +32,17 @@ class Intake:
             last_event_id=last_event_id,
         )
         self._done = done
-        self.is_done = False
-        """Whether the event that ends the stream came."""
+        self.is_over = False
+        """Whether nothing is to be taken any more: it is done, or there is an error."""
         self.error: EventTooLarge | None = None
-        """Why nothing can be taken any more, once what was taken is delivered."""
+        """What is wrong with the stream; what came before it is still to be delivered."""
         self.last_event_id = last_event_id
         """The last event ID after all that was taken."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the event that ends the stream came."""
+        return self.is_over and self.error is None
 
     @property
     def reconnection_time(self) -> float | None:
@@ -50,7 +55,7 @@ class Intake:
         try:
             events = self._parser.feed(chunk)
         except EventTooLarge as error:
-            events, self.error = error.events, error
+            events, self.error, self.is_over = error.events, error, True
         self.last_event_id = self._parser.last_event_id
         return events if self._done is None else self._until_done(events, self._done)
 
@@ -59,7 +64,7 @@ class Intake:
             is_text = isinstance(done, str)
             if event.data == done if is_text else done(event):  # type: ignore[operator]
                 # What follows is not of this stream any more, whatever it is.
-                self.is_done, self.error, self.last_event_id = True, None, event.id
+                self.is_over, self.error, self.last_event_id = True, None, event.id
                 return events[:index] if is_text else events[: index + 1]
         return events
 

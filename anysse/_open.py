@@ -60,7 +60,7 @@ class _Lifetime(AbstractAsyncContextManager[EventStream]):
             raise RuntimeError("an event stream can be entered once: call open_stream() again")
         make, self._make = self._make, None
         self._stream = make()
-        await self._stream._begin(self._task_group)
+        await self._stream._begin(self._task_group)  # noqa: SLF001 - a stream's lifetime is its own
         return self._stream
 
     async def __aexit__(
@@ -70,9 +70,9 @@ class _Lifetime(AbstractAsyncContextManager[EventStream]):
         traceback: TracebackType | None,
     ) -> None:
         if exc is None:
-            await self._stream._leave()
+            await self._stream._leave()  # noqa: SLF001
         else:
-            await self._stream._end()
+            await self._stream._end()  # noqa: SLF001
 
 
 @asynccontextmanager
@@ -125,35 +125,37 @@ def open_stream(
         url: Where the stream is, or a request of httpx or httpx2 that says it all.
         method: As in httpx, like all arguments up to ``json``; they add to what ``client`` has.
         params: The query.
-        headers: Over the client's; ``Accept``, ``Accept-Encoding``, ``Cache-Control`` are set if they are not here.
+        headers: Over the client's; ``Accept``, ``Accept-Encoding`` and ``Cache-Control`` are set if they
+            are not here.
         cookies: Beside the client's.
-        auth: None for no authentication; by default what the client has. It does not go to other origins.
-        content: A body; an iterator can be read, and so sent, only once.
+        auth: By default what the client has; None for no authentication. It stays within one origin.
+        content: A body. What can be iterated over only once can be sent only once.
         data: A form.
         files: Files for a multipart form.
         json: A body to be made into JSON.
         client: Whose connections to use. It stays open. Without one the stream makes its own, with httpx.
-        task_group: Where the reader is to run. Without one the stream has a group of its own, and so may not
-            be used inside of an async generator; with one it may.
-        kind: A ``"feed"`` goes on for ever: its clean end is a reason to reconnect, and silence is limited to
-            300 s. A ``"reply"`` has an end. By default a GET without ``done`` is a feed, all else a reply.
+        task_group: Where the reader is to run. Without one the stream has a group of its own, and so may
+            not be used inside of an async generator; with one it may.
+        kind: A ``"feed"`` goes on for ever: its clean end is a reason to reconnect, and 300 s of silence
+            are, too. A ``"reply"`` has an end. By default a GET without ``done`` is a feed, all else a reply.
         last_event_id: Where to resume from.
         timeouts: A number is the seconds until the response; None is no timeout at all.
-        retry: What to do about a failure: a function of it that gives the seconds to wait, or None to stop.
-            None never tries again, and a feed's clean end is its end then.
-        resend: When a request that is no GET may be sent again. ``"safe"``: only if it was not sent at all, or
-            refused (401, 408, 425, 429, 503 with Retry-After), or has an Idempotency-Key and no event came.
-            ``"undelivered"``: as long as no event came. ``"always"``: always.
-        done: The data of the event that ends the stream, which is not delivered then; or a test of an event that
-            is. An end without it is a ``StreamDropped``.
-        prepare: Is called before every attempt with its request and an ``Attempt``; may change the request, or
-            give another one. Is asked once more after a 401. May be async.
-        accept_response: Is asked, in place of the check of status and content type, whether to read a response;
-            may be async. A 204 always completes the stream.
-        on_comment: Is called with the text of every comment, when it is read.
+        retry: What to do about a failure: a function of it that gives the seconds to wait, or None to
+            stop. None in its place never tries again, and a feed's clean end is its end then.
+        resend: When a request that is no GET may be sent again. ``"safe"``: if it was not sent at all, or
+            was refused (401, 408, 425, 429, 503 with Retry-After), or has an Idempotency-Key and no event
+            came. ``"undelivered"``: as long as no event came. ``"always"``: always.
+        done: The data of the event that ends the stream, which is not delivered then; or a test of an
+            event that is. An end without it is a ``StreamDropped``.
+        prepare: Called before every attempt with its request and an ``Attempt``; may change the request, or
+            give another one. Asked once more after a 401. May be async.
+        accept_response: Asked whether to read a response, in place of the check of status and content
+            type; may be async. A 204 always completes the stream.
+        on_comment: Called with the text of every comment, as it is read.
         max_event_size: Bytes of one event's lines. A larger one is an ``EventTooLarge``.
         oversize: ``"skip"`` leaves larger events out instead.
-        buffer: How many reads, of at most 64 KiB each, may wait for the consumer before the server is held back.
+        buffer: How many reads, of at most 64 KiB each, may wait for the consumer before the server is held
+            back.
         https_only: Refuse ``http://``, but for literal loopback addresses.
         observers: Who is told of the stream's life.
 

@@ -53,6 +53,7 @@ class _Body:
 
     @property
     def is_done(self) -> bool:
+        """Whether the event that ends the stream came."""
         return self._intake.is_done
 
     def next(self) -> ServerSentEvent | None:

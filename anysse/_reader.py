@@ -3,7 +3,7 @@
 It never raises what a stream may fail with: the session keeps it, and whoever reads is told.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
@@ -28,6 +28,8 @@ from ._session import Session, Step, Stop, Wait
 if TYPE_CHECKING:
     import httpx
 
+PIECE = 65_536
+"""Bytes that one item of the mailbox comes from, at most."""
 FAIR_SHARE = 32
 """Reads in a row that need not wait, before other tasks get their turn."""
 
@@ -280,16 +282,22 @@ class Reader:
         session, mailbox = self._session, self._mailbox
         intake = self._plan.intake(session.last_event_id)
         reads = 0
-        async for chunk in exchange:
+        next_chunk = aiter(exchange.chunks).__anext__
+        while True:
+            try:
+                chunk = await next_chunk()
+            except StopAsyncIteration:
+                break
+            except exchange.errors as exc:
+                raise exchange.translate(exc) from exc
             now = anyio.current_time()
             watch.on_bytes(now)
-            events = self._take(chunk, intake, watch, now)
-            if events is not None and not mailbox.put_nowait((events, intake.last_event_id)):
-                await self._put_late((events, intake.last_event_id), watch)
-            if intake.is_done:
-                return await self._finish(exchange)
-            if intake.error is not None:
-                raise intake.error
+            for piece in (chunk,) if len(chunk) <= PIECE else pieces_of(chunk):
+                events = self._take(piece, intake, watch, now)
+                if events is not None and not mailbox.put_nowait((events, intake.last_event_id)):
+                    await self._put_late((events, intake.last_event_id), watch)
+                if intake.is_over:
+                    return await self._finish(exchange, intake)
             if self._is_restarting and session.may_restart:
                 return session.restart(now)
             reads += 1
@@ -326,7 +334,9 @@ class Reader:
         self._reading = scope
         watch.resume(anyio.current_time())
 
-    async def _finish(self, exchange: Exchange) -> Step:
+    async def _finish(self, exchange: Exchange, intake: Intake) -> Step:
+        if intake.error is not None:
+            raise intake.error
         step = self._session.finished()
         self._mailbox.finish()
         await exchange.drain()
@@ -360,6 +370,11 @@ class Reader:
 
     def _tell(self, fact: Fact) -> None:
         tell(self._plan.observers, fact)
+
+
+def pieces_of(chunk: bytes) -> Iterator[bytes]:
+    """Cut what came at once: an HTTP library reads 64 KiB at most, but a transport may give anything."""
+    return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
 
 
 def tell(observers: Sequence[Observer], fact: Fact) -> None:
