@@ -60,7 +60,7 @@ class _Lifetime(AbstractAsyncContextManager[EventStream]):
             raise RuntimeError("an event stream can be entered once: call open_stream() again")
         make, self._make = self._make, None
         self._stream = make()
-        await self._stream._begin(self._task_group)  # noqa: SLF001 - a stream's lifetime is its own
+        await self._stream._begin(self._task_group)
         return self._stream
 
     async def __aexit__(
@@ -70,9 +70,9 @@ class _Lifetime(AbstractAsyncContextManager[EventStream]):
         traceback: TracebackType | None,
     ) -> None:
         if exc is None:
-            await self._stream._leave()  # noqa: SLF001
+            await self._stream._leave()
         else:
-            await self._stream._end()  # noqa: SLF001
+            await self._stream._end()
 
 
 @asynccontextmanager
