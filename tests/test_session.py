@@ -271,7 +271,7 @@ def test_the_count_starts_anew_once_a_connection_delivered() -> None:
 
 
 def test_the_count_starts_anew_once_a_connection_lasted() -> None:
-    life = Life(retry=ExponentialBackoff(max_retries=1, reset_after=30.0)).open()
+    life = Life(retry=ExponentialBackoff(jitter=0, max_retries=1, reset_after=30.0)).open()
     life.reopen(life.fail())
     life.now += 30.0
     assert isinstance(life.fail(), Wait)
@@ -279,7 +279,7 @@ def test_the_count_starts_anew_once_a_connection_lasted() -> None:
 
 
 def test_the_count_stays_while_a_connection_neither_delivered_nor_lasted() -> None:
-    life = Life(retry=ExponentialBackoff(max_retries=1, reset_after=30.0)).open()
+    life = Life(retry=ExponentialBackoff(jitter=0, max_retries=1, reset_after=30.0)).open()
     life.reopen(life.fail()).take(last_id="7", event=False)
     life.now += 29.0
     assert life.fail() == Stop()
