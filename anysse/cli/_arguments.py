@@ -93,7 +93,7 @@ def parse(arguments: Sequence[str]) -> ReadOptions | DemoOptions:
         UsageError: A value is wrong.
         SystemExit: As argparse has it: after ``--help`` and ``--version``, and where it found a mistake.
     """
-    if arguments[:1] == ["demo"]:
+    if list(arguments[:1]) == ["demo"]:
         return _demo_options(_demo_parser().parse_args(arguments[1:]))
     return _read_options(_read_parser().parse_args(arguments))
 

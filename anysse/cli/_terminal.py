@@ -4,8 +4,7 @@ import os
 import re
 import select
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final, TextIO, final
 
 import anyio
@@ -95,9 +94,11 @@ class Output:
             raise OutputClosed
         data = text.encode(self._encoding, "backslashreplace")
         if self._fd is None:
-            with _translated():
+            try:
                 self._stream.write(data.decode(self._encoding))
                 self._stream.flush()
+            except OSError as error:
+                raise _output_error(error) from error
         else:
             self._kept += data
             self._write()
@@ -129,19 +130,17 @@ class Output:
 
     def _write(self, *, is_waiting: bool = False) -> None:
         while self._fd is not None and self._kept and (is_waiting or _poll(self._fd, select.POLLOUT)):
-            with _translated():
+            try:
                 written = os.write(self._fd, self._kept[:_PIECE])
-                del self._kept[:written]
+            except BlockingIOError:  # whoever shares the file made it so
+                return
+            except OSError as error:
+                raise _output_error(error) from error
+            del self._kept[:written]
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise OutputClosed from error
-    except OSError as error:
-        raise OutputError(error.strerror or str(error)) from error
+def _output_error(error: OSError) -> OutputError:
+    return OutputClosed() if isinstance(error, BrokenPipeError) else OutputError(error.strerror or str(error))
 
 
 def _fd_of(stream: TextIO | None) -> int | None:
