@@ -244,7 +244,7 @@ class StreamTimeout(StreamError, TimeoutError):
         super().__init__(f"{phase} timeout", **facts)
         self.phase: TimeoutPhase = phase
         self.seconds = seconds
-        self.hint = self.hint or _TIMEOUT_HINTS[phase]
+        self.hint: str = self.hint or _TIMEOUT_HINTS[phase]
 
     @property
     def headline(self) -> str:
@@ -283,8 +283,8 @@ class EventTooLarge(StreamError):
     ) -> None:
         super().__init__(f"an event is larger than {max_event_size} bytes", **facts)
         self.max_event_size = max_event_size
-        self.events = list(events)
-        self.hint = self.hint or 'raise max_event_size, or pass oversize="skip" to leave it out'
+        self.events: list[ServerSentEvent] = list(events)
+        self.hint: str = self.hint or 'raise max_event_size, or pass oversize="skip" to leave it out'
 
     @property
     def headline(self) -> str:

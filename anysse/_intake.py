@@ -32,11 +32,11 @@ class Intake:
             last_event_id=last_event_id,
         )
         self._done = done
-        self.is_over = False
+        self.is_over: bool = False
         """Whether nothing is to be taken any more: it is done, or there is an error."""
         self.error: EventTooLarge | None = None
         """What is wrong with the stream; what came before it is still to be delivered."""
-        self.last_event_id = last_event_id
+        self.last_event_id: str = last_event_id
         """The last event ID after all that was taken."""
 
     @property
@@ -64,7 +64,8 @@ class Intake:
             is_text = isinstance(done, str)
             if event.data == done if is_text else done(event):  # type: ignore[operator]
                 # What follows is not of this stream any more, whatever it is.
-                self.is_over, self.error, self.last_event_id = True, None, event.id
+                self.is_over, self.error = True, None
+                self.last_event_id = event.id
                 return events[:index] if is_text else events[: index + 1]
         return events
 

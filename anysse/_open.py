@@ -69,10 +69,11 @@ class _Lifetime(AbstractAsyncContextManager[EventStream]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # Both are shielded within, for a bounded time.
         if exc is None:
-            await self._stream._leave()
+            await self._stream._leave()  # noqa: ASYNC102
         else:
-            await self._stream._end()
+            await self._stream._end()  # noqa: ASYNC102
 
 
 @asynccontextmanager

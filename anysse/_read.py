@@ -45,7 +45,7 @@ class _Body:
         self._needs_done = needs_done
         self._pieces: Iterator[bytes] = iter(())
         self._ready: deque[ServerSentEvent] = deque()
-        self.last_event_id = intake.last_event_id
+        self.last_event_id: str = intake.last_event_id
 
     @property
     def reconnection_time(self) -> float | None:

@@ -271,7 +271,7 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
             if not self._session.was_open and self._session.status is not StreamStatus.COMPLETED:
                 self._raise_end()
         except BaseException:
-            await self._end()
+            await self._end()  # noqa: ASYNC102 - it shields itself, for a bounded time
             raise
 
     async def _leave(self) -> None:
