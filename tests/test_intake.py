@@ -1,0 +1,125 @@
+"""What one connection brings: events until the one that ends the stream, and the last event ID after them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from anysse import EventTooLarge, InvalidRequest, ServerSentEvent
+from anysse._intake import Done, Intake, check_done
+
+
+def intake(done: Done | None = None, **options: Any) -> Intake:
+    settings: dict[str, Any] = {
+        "on_comment": None,
+        "max_event_size": 100,
+        "oversize": "raise",
+        "last_event_id": "41",
+    }
+    return Intake(done=done, **(settings | options))
+
+
+def data_of(events: Any) -> list[str]:
+    return [event.data for event in events]
+
+
+def test_all_events_are_taken_where_none_ends_the_stream() -> None:
+    it = intake()
+    assert data_of(it.take(b"data: a\n\ndata: [DONE]\n\n")) == ["a", "[DONE]"]
+    assert not it.is_over
+
+
+def test_the_last_event_id_starts_from_the_connection_before() -> None:
+    it = intake()
+    assert it.last_event_id == "41"
+    [event] = it.take(b"data: a\n\n")
+    assert (event.id, it.last_event_id) == ("41", "41")
+
+
+def test_the_last_event_id_moves_without_an_event_too() -> None:
+    it = intake()
+    assert list(it.take(b"id: 42\n\n")) == []
+    assert it.last_event_id == "42"
+
+
+def test_the_reconnection_time_is_as_the_stream_set_it() -> None:
+    it = intake()
+    assert it.reconnection_time is None
+    it.take(b"retry: 1500\n")
+    assert it.reconnection_time == 1.5
+
+
+def test_comments_are_handed_on() -> None:
+    comments: list[str] = []
+    intake(on_comment=comments.append).take(b": hello\n")
+    assert [comment.strip() for comment in comments] == ["hello"]
+
+
+def test_a_done_text_is_not_delivered_and_nothing_after_it_counts() -> None:
+    it = intake("[DONE]")
+    taken = it.take(b"id: 1\ndata: a\n\nid: 2\ndata: [DONE]\n\nid: 3\ndata: b\n\n")
+    assert data_of(taken) == ["a"]
+    assert it.is_over
+    assert it.last_event_id == "2"
+
+
+def test_a_done_test_is_asked_about_the_whole_event_and_its_event_is_delivered() -> None:
+    def is_end(event: ServerSentEvent) -> bool:
+        return event.event == "end"
+
+    it = intake(is_end)
+    assert data_of(it.take(b"data: a\n\n")) == ["a"]
+    assert not it.is_over
+    assert data_of(it.take(b"data: b\n\nid: 9\nevent: end\ndata: c\n\ndata: d\n\n")) == ["b", "c"]
+    assert it.is_over
+    assert it.last_event_id == "9"
+
+
+def test_an_empty_text_may_be_the_done_event() -> None:
+    it = intake("")
+    assert data_of(it.take(b"data: a\n\ndata\n\n")) == ["a"]
+    assert it.is_over
+
+
+def test_an_event_that_is_too_large_comes_after_those_before_it() -> None:
+    it = intake()
+    assert data_of(it.take(b"data: a\n\ndata: " + b"x" * 200)) == ["a"]
+    assert isinstance(it.error, EventTooLarge)
+    assert it.is_over
+
+
+def test_an_event_that_is_too_large_can_be_left_out() -> None:
+    it = intake(oversize="skip")
+    assert data_of(it.take(b"data: " + b"x" * 200 + b"\n\ndata: b\n\n")) == ["b"]
+    assert it.error is None
+
+
+@pytest.mark.parametrize("done", ["[DONE]", lambda event: event.data == "[DONE]"])
+def test_what_is_too_large_after_the_done_event_is_nobodys_business(done: Done) -> None:
+    it = intake(done)
+    it.take(b"data: [DONE]\n\ndata: " + b"x" * 200)
+    assert it.is_over
+    assert it.error is None
+
+
+def test_what_is_too_large_before_the_done_event_ends_the_stream() -> None:
+    it = intake("[DONE]")
+    it.take(b"data: " + b"x" * 200 + b"\n\ndata: [DONE]\n\n")
+    assert isinstance(it.error, EventTooLarge)
+
+
+@pytest.mark.parametrize("done", [None, "", "[DONE]", callable])
+def test_what_can_tell_the_end_is_taken(done: Any) -> None:
+    check_done(done)
+
+
+@pytest.mark.parametrize("done", [0, True, b"[DONE]", ["[DONE]"]])
+def test_what_cannot_tell_the_end_is_refused(done: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"^done: "):
+        check_done(done)
+
+
+def test_an_error_of_the_done_test_leaves_as_itself() -> None:
+    fail: Callable[[ServerSentEvent], bool] = lambda event: 1 / 0 > 1  # noqa: E731
+    with pytest.raises(ZeroDivisionError):
+        intake(fail).take(b"data: a\n\n")
