@@ -77,8 +77,8 @@ class AnysseError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        hint = f"; {self.hint}" if self.hint else ""
-        return f"{self.headline}{self._tried()}{hint}{self._details()}"
+        advice = self._advice()
+        return f"{self.headline}{self._tried()}{advice and '; '}{advice}{self._details()}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -91,6 +91,9 @@ class AnysseError(Exception):
     def headline(self) -> str:
         """What happened, in one line that may be logged: nothing of a body is in it, and no secret."""
         return self.reason or "the stream failed"
+
+    def _advice(self) -> str:
+        return self.hint
 
     def _details(self) -> str:
         """What only a person wants to see, and no log should keep."""
@@ -200,6 +203,20 @@ class StatusError(ResponseError):
             return f"{code} {HTTPStatus(code).phrase}"
         except ValueError:
             return str(code)
+
+    def _advice(self) -> str:
+        known = _STATUS_HINTS.get(self.status_code or 0, "")
+        wait = f"come back in {self.retry_after:g} s" if self.retry_after else ""
+        return "; ".join(filter(None, (known, wait, self.hint)))
+
+
+_STATUS_HINTS = {
+    401: "pass auth= or an Authorization header, or prepare= for a token that expires",
+    403: "check that the credentials allow it",
+    404: "check the URL",
+    405: "check the method",
+    407: "check the credentials for the proxy",
+}
 
 
 class ContentTypeError(ResponseError):
