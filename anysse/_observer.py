@@ -71,6 +71,7 @@ class Observer(Protocol):
 
         What it raises is logged and goes no further: an observer cannot break the stream.
         """
+        return  # Without it, type checkers take this for abstract.
 
     def admit(self, attempt: Attempt, /) -> AbstractAsyncContextManager[None]:
         """Give a context that an attempt enters before it sends, and leaves when its connection is over.
