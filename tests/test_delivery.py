@@ -1,0 +1,302 @@
+"""From the task that reads to the one that consumes: in order, none lost, none doubled."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anysse import ServerSentEvent
+from anysse._delivery import Batch, Mailbox
+
+
+def batch(number: int) -> Batch:
+    return [ServerSentEvent(data=str(number))], str(number)
+
+
+def numbers(mailbox: Mailbox) -> list[int]:
+    """Take what is there."""
+    taken: list[int] = []
+    with suppress(anyio.WouldBlock, anyio.EndOfStream):
+        while True:
+            taken.append(int(mailbox.take_nowait()[1]))
+    return taken
+
+
+# --- without waiting ---
+
+
+async def test_batches_come_in_order() -> None:
+    mailbox = Mailbox(3)
+    assert [mailbox.put_nowait(batch(number)) for number in range(3)] == [True] * 3
+    assert numbers(mailbox) == [0, 1, 2]
+    mailbox.discard()
+
+
+async def test_there_is_room_for_so_many_and_no_more() -> None:
+    mailbox = Mailbox(2)
+    assert [mailbox.put_nowait(batch(number)) for number in range(3)] == [True, True, False]
+    mailbox.take_nowait()
+    assert mailbox.put_nowait(batch(3))
+    assert numbers(mailbox) == [1, 3]
+    mailbox.discard()
+
+
+async def test_nothing_to_take_yet_is_told_from_nothing_ever_more() -> None:
+    mailbox = Mailbox(2)
+    with pytest.raises(anyio.WouldBlock):
+        mailbox.take_nowait()
+    assert not mailbox.is_finished
+    mailbox.put_nowait(batch(0))
+    mailbox.finish()
+    assert mailbox.is_finished
+    assert mailbox.take_nowait() == batch(0)
+    for _ in range(2):
+        with pytest.raises(anyio.EndOfStream):
+            mailbox.take_nowait()
+    mailbox.discard()
+
+
+async def test_finishing_and_discarding_may_be_repeated() -> None:
+    mailbox = Mailbox(1)
+    for end in (mailbox.finish, mailbox.finish, mailbox.discard, mailbox.discard, mailbox.finish):
+        end()
+    assert mailbox.is_finished
+
+
+@pytest.mark.parametrize("end", [Mailbox.finish, Mailbox.discard])
+async def test_what_is_put_after_the_end_is_dropped(end: Callable[[Mailbox], None]) -> None:
+    mailbox = Mailbox(1)
+    end(mailbox)
+    assert mailbox.put_nowait(batch(0))
+    await mailbox.put(batch(1))
+    with pytest.raises((anyio.EndOfStream, anyio.ClosedResourceError)):
+        mailbox.take_nowait()
+    mailbox.discard()
+
+
+async def test_what_is_put_where_nobody_takes_is_dropped() -> None:
+    mailbox = Mailbox(1)
+    mailbox._receive.close()
+    assert mailbox.put_nowait(batch(0))
+    mailbox.discard()
+
+
+# --- waiting ---
+
+
+async def test_who_takes_is_woken_by_a_batch() -> None:
+    mailbox = Mailbox(1)
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(mailbox.wait)
+        await anyio.wait_all_tasks_blocked()
+        mailbox.put_nowait(batch(0))
+    assert numbers(mailbox) == [0]
+    mailbox.discard()
+
+
+@pytest.mark.parametrize("end", [Mailbox.finish, Mailbox.discard])
+async def test_who_takes_is_woken_by_the_end(end: Callable[[Mailbox], None]) -> None:
+    mailbox = Mailbox(1)
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(mailbox.wait)
+        await anyio.wait_all_tasks_blocked()
+        end(mailbox)
+    mailbox.discard()
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1, 1), (2, 1), (3, 2), (4, 2), (8, 4)])
+async def test_who_puts_is_woken_once_half_of_the_room_is_free(size: int, taken: int) -> None:
+    mailbox = Mailbox(size)
+    for number in range(size):
+        mailbox.put_nowait(batch(number))
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(mailbox.put, batch(size))
+        for _ in range(taken):
+            await anyio.wait_all_tasks_blocked()
+            assert mailbox._room is not None
+            mailbox.take_nowait()
+    assert numbers(mailbox) == list(range(taken, size + 1))
+    mailbox.discard()
+
+
+async def test_a_put_that_is_cancelled_still_comes_after_all_others() -> None:
+    mailbox = Mailbox(1)
+    await mailbox.put(batch(0))
+    with anyio.move_on_after(0):
+        await mailbox.put(batch(1))
+    assert numbers(mailbox) == [0]
+    mailbox.finish()
+    assert numbers(mailbox) == [1]
+    assert numbers(mailbox) == []
+    mailbox.discard()
+
+
+async def test_a_wait_that_is_cancelled_leaves_no_trace() -> None:
+    mailbox = Mailbox(1)
+    with anyio.move_on_after(0):
+        await mailbox.wait()
+    mailbox.put_nowait(batch(0))
+    assert numbers(mailbox) == [0]
+    mailbox.discard()
+
+
+# --- whoever is cancelled, whenever ---
+
+
+async def ticks(count: int) -> None:
+    for _ in range(count):
+        await checkpoint()
+
+
+class Traffic:
+    """One who puts, one who takes, at a random pace; a test cancels either."""
+
+    def __init__(self, seed: int, size: int, total: int = 60) -> None:
+        self.chance = random.Random(seed)
+        self.mailbox = Mailbox(size)
+        self.total = total
+        self.begun = 0
+        """How many batches were put, the one included that a cancellation met."""
+        self.taken: list[int] = []
+
+    async def put_all(self) -> None:
+        try:
+            for number in range(self.total):
+                await ticks(self.chance.choice((0, 0, 0, 1, 3)))
+                self.begun = number + 1
+                if not self.mailbox.put_nowait(batch(number)):
+                    await self.mailbox.put(batch(number))
+        finally:
+            self.mailbox.finish()
+
+    async def take(self) -> None:
+        """Take until the end; may be cancelled, and called again."""
+        while True:
+            try:
+                # No await between taking and recording.
+                self.taken.append(int(self.mailbox.take_nowait()[1]))
+            except anyio.WouldBlock:
+                await self.mailbox.wait()
+            except anyio.EndOfStream:
+                return
+            await ticks(self.chance.choice((0, 0, 0, 1, 3)))
+
+    def check(self) -> None:
+        self.mailbox.discard()
+        assert self.taken == list(range(self.begun))
+
+
+seeds = st.integers(0, 2**32)
+sizes = st.integers(1, 6)
+
+
+@given(seed=seeds, size=sizes, puts_are_cancelled=st.booleans())
+async def test_cancel_scopes_lose_and_double_nothing(seed: int, size: int, puts_are_cancelled: bool) -> None:
+    traffic = Traffic(seed, size)
+    taking: anyio.CancelScope | None = None
+    is_over = False
+
+    async def take_in_scopes() -> None:
+        nonlocal taking, is_over
+        while not is_over:
+            with anyio.CancelScope() as taking:
+                await traffic.take()
+                is_over = True
+
+    async def put_in_scope(scope: anyio.CancelScope) -> None:
+        with scope:
+            await traffic.put_all()
+
+    async with anyio.create_task_group() as task_group:
+        putting = anyio.CancelScope()
+        task_group.start_soon(put_in_scope, putting)
+        task_group.start_soon(take_in_scopes)
+        cut_at = traffic.chance.randrange(100) if puts_are_cancelled else -1
+        turn = 0
+        while not is_over:
+            await ticks(traffic.chance.choice((1, 1, 2, 5)))
+            if taking is not None and traffic.chance.random() < 0.7:
+                taking.cancel()
+            if turn == cut_at:
+                putting.cancel()
+            turn += 1
+    traffic.check()
+    assert puts_are_cancelled or len(traffic.taken) == traffic.total
+
+
+@given(seed=seeds, size=sizes, puts_are_cancelled=st.booleans())
+async def test_native_cancellation_loses_and_doubles_nothing(
+    anyio_backend: tuple[str, object], seed: int, size: int, puts_are_cancelled: bool
+) -> None:
+    if anyio_backend[0] != "asyncio":
+        return
+    traffic = Traffic(seed, size)
+    putting = asyncio.create_task(traffic.put_all())
+    taking = asyncio.create_task(traffic.take())
+    cut_at, turn = traffic.chance.randrange(100) if puts_are_cancelled else -1, 0
+    while True:
+        await ticks(traffic.chance.choice((0, 1, 1, 2, 5)))
+        if turn == cut_at:
+            putting.cancel()
+        turn += 1
+        if traffic.chance.random() < 0.5:
+            taking.cancel()
+            with suppress(asyncio.CancelledError):
+                await taking
+        if taking.done() and not taking.cancelled():
+            break
+        if taking.done():
+            taking = asyncio.create_task(traffic.take())
+    with suppress(asyncio.CancelledError):
+        await putting
+    traffic.check()
+    assert puts_are_cancelled or len(traffic.taken) == traffic.total
+
+
+async def test_a_cancellation_in_the_very_tick_of_delivery_loses_nothing(
+    anyio_backend: tuple[str, object],
+) -> None:
+    if anyio_backend[0] != "asyncio":
+        return
+    for order in ("put first", "cancel first"):
+        mailbox = Mailbox(2)
+        taking = asyncio.create_task(mailbox.wait())
+        await anyio.wait_all_tasks_blocked()
+        if order == "put first":
+            mailbox.put_nowait(batch(0))
+        taking.cancel()
+        if order == "cancel first":
+            mailbox.put_nowait(batch(0))
+        with suppress(asyncio.CancelledError):
+            await taking
+        assert numbers(mailbox) == [0]
+        mailbox.discard()
+
+
+async def test_a_cancellation_in_the_very_tick_of_room_loses_and_doubles_nothing(
+    anyio_backend: tuple[str, object],
+) -> None:
+    if anyio_backend[0] != "asyncio":
+        return
+    for order in ("take first", "cancel first"):
+        mailbox = Mailbox(1)
+        mailbox.put_nowait(batch(0))
+        putting = asyncio.create_task(mailbox.put(batch(1)))
+        await anyio.wait_all_tasks_blocked()
+        taken: list[int] = []
+        if order == "take first":
+            taken += numbers(mailbox)
+        putting.cancel()
+        if order == "cancel first":
+            taken += numbers(mailbox)
+        with suppress(asyncio.CancelledError):
+            await putting
+        mailbox.finish()
+        assert taken + numbers(mailbox) == [0, 1]
+        mailbox.discard()
