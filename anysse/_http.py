@@ -80,6 +80,12 @@ def library_of(client: object, given: object) -> ModuleType:
     return httpx
 
 
+def check_open(client: Any) -> None:
+    """Refuse a client that was closed."""
+    if client.is_closed:
+        raise InvalidRequest("client", "is closed: keep it open for as long as the stream")
+
+
 @functools.cache
 def user_agent() -> str:
     """What we call ourselves where no client does."""
@@ -214,6 +220,7 @@ class Connection:
         accept_response: AcceptResponse | None,
         owns_client: bool,
     ) -> None:
+        check_open(template.client)
         self._template = template
         self._owns_client = owns_client
         self._library = template.library
@@ -246,8 +253,7 @@ class Connection:
             StreamError: There is no connection, no answer in time, or the answer is no event stream.
             InvalidRequest: The client is closed, or an auth flow had to send again what can be read once.
         """
-        if self._client.is_closed:
-            raise InvalidRequest("client", "is closed: keep it open for as long as the stream")
+        check_open(self._client)
         exchange, refusal = await self._answer(request, learnt_id)
         try:
             await self._check(exchange, refusal)
@@ -352,7 +358,9 @@ class Connection:
 
     def _refused(self, exchange: Exchange, refusal: str, body: bytes) -> ResponseError:
         if exchange.head.status_code == 200:
-            return self._told(ContentTypeError(body=body), exchange)
+            if self._accept_response is None:
+                return self._told(ContentTypeError(body=body), exchange)
+            return self._told(ResponseError("accept_response did not take it", body=body), exchange)
         retry_after = parse_retry_after(exchange.head.headers.get("retry-after"), time.time())
         return self._told(StatusError(refusal, body=body, retry_after=retry_after), exchange)
 

@@ -57,7 +57,8 @@ class OnceBody(AsyncIterable[bytes]):
         return aiter(self._body)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# No repr: whatever shows local variables would show what is secret.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Body:
     """The arguments that make a request's body, as httpx has them."""
 
@@ -73,9 +74,8 @@ class Body:
         if len(given) > 1:
             raise InvalidRequest(given[0], f"cannot be combined with {given[1]}: a request has one body")
         if not isinstance(self.content, str | bytes | AsyncIterable | None):
-            raise InvalidRequest(
-                "content", f"must be bytes, str or an async iterable, not {self.content!r:.80}"
-            )
+            wanted = "bytes, str or an async iterable"
+            raise InvalidRequest("content", f"must be {wanted}, not {type_name(self.content)}")
 
     def arguments(self) -> dict[str, Any]:
         return {"content": self.content, "data": self.data, "files": self.files, "json": self.json}
@@ -86,7 +86,7 @@ class Body:
         return self.content is not None and not isinstance(self.content, AsyncIterator)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class RequestTemplate:
     """Everything that stays the same from attempt to attempt.
 
@@ -109,18 +109,21 @@ class RequestTemplate:
     https_only: bool = False
     user_agent: str
     _once: OnceBody | None = None
+    _jar_cookie: str | None = None
+    """What the cookie jar put on the last request; any other ``Cookie`` is somebody's own."""
 
     def __post_init__(self) -> None:
         check_method(self.method)
         if self._is_request:
             self._check_nothing_beside()
+            check_stream(self.given.stream)
         elif isinstance(self.given, str):
             check_url_text(self.given)
         elif type(self.given).__name__ == "URL":
             self.given = str(self.given)  # the client may be of the other library
         else:
             wanted = f"a str, a URL or a {self.library.__name__}.Request"
-            raise InvalidRequest("url", f"must be {wanted}, not {self.given!r:.80}")
+            raise InvalidRequest("url", f"must be {wanted}, not {type_name(self.given)}")
 
     def _check_nothing_beside(self) -> None:
         beside = {"params": self.params, "headers": self.headers, "cookies": self.cookies}
@@ -139,6 +142,8 @@ class RequestTemplate:
             InvalidRequest: An argument is wrong; it is named.
         """
         request = self._copied() if self._is_request else self._built()
+        check_url(str(request.url if self._is_request else self.given), request.url)
+        self._jar_cookie = None if self._has_own_cookie else request.headers.get("cookie")
         self._dress(request)
         self._set_last_event_id(request, last_event_id)
         if self._is_read_once(request):
@@ -155,10 +160,12 @@ class RequestTemplate:
         """
         if not isinstance(request, self.library.Request):
             wanted = f"{self.library.__name__}.Request"
-            raise InvalidRequest("prepare", f"must give a {wanted} or None, not {type(request).__name__}")
+            raise InvalidRequest("prepare", f"must give a {wanted} or None, not {type_name(request)}")
+        check_method(request.method)
         check_url(str(request.url), request.url)
         check_transport(request.url, https_only=self.https_only)
         check_headers(request.headers.raw)
+        check_stream(request.stream)
         # Silence is the stream's own timeout: httpx's read timeout would end a quiet stream.
         times = self.library.Timeout(None, connect=self.timeouts.connect, pool=self.timeouts.connect)
         request.extensions = {**request.extensions, "timeout": times.as_dict()}
@@ -170,9 +177,15 @@ class RequestTemplate:
 
     @property
     def initial_last_event_id(self) -> str:
-        """The ``Last-Event-ID`` that the caller put among the headers, or the empty string."""
+        """The ``Last-Event-ID`` that the caller put among the headers, or the empty string.
+
+        Raises:
+            InvalidRequest: It cannot be sent.
+        """
         request = self._copied() if self._is_request else self._built()
-        return str(request.headers.get("last-event-id", ""))
+        last_event_id = str(request.headers.get("last-event-id", ""))
+        check_last_event_id(last_event_id, "headers")
+        return last_event_id
 
     # --- for each redirect ---
 
@@ -195,17 +208,20 @@ class RequestTemplate:
         if method != request.method:
             for name in _BODY_HEADERS:
                 headers.pop(name, None)
-        if not self._has_own_cookie_header:
+        is_of_jar = headers.get("cookie") == self._jar_cookie
+        if is_of_jar:
             headers.pop("cookie", None)  # the redirect may have set another one
         keeps_body = method == request.method
-        return self.library.Request(  # type: ignore[no-any-return]
+        following: Request = self.library.Request(
             method,
             url,
             headers=headers,
-            cookies=self._jar(),
+            cookies=self._jar() if is_of_jar else None,
             stream=request.stream if keeps_body else self.library.ByteStream(b""),
             extensions=request.extensions,
         )
+        self._jar_cookie = following.headers.get("cookie") if is_of_jar else None
+        return following
 
     def _stranger(self, request: "Request", method: str, url: Any, learnt_id: str) -> "Request":
         bare: Request = self.library.Request(
@@ -240,13 +256,15 @@ class RequestTemplate:
             raise self._blamed(arguments, exc) from exc
 
     def _blamed(self, arguments: Mapping[str, Any], error: Exception) -> InvalidRequest:
-        """Find the argument that the library choked on."""
-        for name, value in arguments.items():
+        """Find what the library choked on: an argument, what the client adds to every request, or the URL."""
+        for name, value in {"client": None, **arguments}.items():
+            only = {} if value is None else {name: value}
             try:
-                self.library.Request("POST", "http://localhost/", **{name: value})
+                self.client.build_request("POST", "http://localhost/", **only)
             except Exception as exc:  # noqa: BLE001 - likewise
                 # The text of an error may hold the value, and headers and cookies are secrets.
-                why = type(exc).__name__ if name in ("headers", "cookies") else f"{type(exc).__name__}: {exc}"
+                is_plain = name in ("content", "data", "files", "json", "params")
+                why = f"{type(exc).__name__}: {exc}" if is_plain else type(exc).__name__
                 return InvalidRequest(name, f"{self.library.__name__} cannot send it ({why})")
         return InvalidRequest("url", f"{error}")
 
@@ -268,8 +286,8 @@ class RequestTemplate:
     def _is_read_once(self, request: "Request") -> bool:
         if self.body.is_rereadable or isinstance(request.stream, self.library.ByteStream):
             return False
-        # What has a length is guarded by it: an empty second time is an error of the HTTP library.
-        return "transfer-encoding" in request.headers
+        # What else has a length is guarded by it: an empty second time is an error of the HTTP library.
+        return isinstance(self.body.content, AsyncIterator) or "transfer-encoding" in request.headers
 
     def _dress(self, request: "Request") -> None:
         """Ask for an event stream, as https://html.spec.whatwg.org/#the-eventsource-interface has it."""
@@ -288,8 +306,8 @@ class RequestTemplate:
         return self.library.Headers(None if self._is_request else self.headers)
 
     @property
-    def _has_own_cookie_header(self) -> bool:
-        return "cookie" in self._said_by_caller or "cookie" in self.client.headers
+    def _has_own_cookie(self) -> bool:
+        return self._is_request or "cookie" in self._said_by_caller or "cookie" in self.client.headers
 
     def _jar(self) -> Any:
         jar = self.library.Cookies(self.client.cookies)
@@ -309,21 +327,30 @@ def is_sendable_id(last_event_id: str) -> bool:
     """Tell whether a last event ID can be the value of a header."""
     if _CONTROL.search(last_event_id.strip(" \t").replace("\t", "")):
         return False
+    return is_encodable(last_event_id) and len(last_event_id.encode()) <= MAX_LAST_EVENT_ID
+
+
+def type_name(value: object) -> str:
+    """Name what was given, where the value itself may be a secret."""
+    module = type(value).__module__
+    return type(value).__qualname__ if module == "builtins" else f"{module}.{type(value).__qualname__}"
+
+
+def is_encodable(value: object) -> bool:
+    """Tell whether it is text that UTF-8 can write, and so without lone surrogates."""
     try:
-        return len(last_event_id.encode()) <= MAX_LAST_EVENT_ID
-    except UnicodeEncodeError:  # a lone surrogate
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
         return False
 
 
-def check_last_event_id(last_event_id: object) -> None:
+def check_last_event_id(last_event_id: object, argument: str = "last_event_id") -> None:
     """Refuse a last event ID of the caller's that cannot be sent."""
     if not isinstance(last_event_id, str):
-        raise InvalidRequest("last_event_id", f"must be a str, not {last_event_id!r:.80}")
+        raise InvalidRequest(argument, f"must be a str, not {last_event_id!r:.80}")
     if not is_sendable_id(last_event_id):
-        problem = (
-            f"cannot be sent in a header: it has a control character, or more than {MAX_LAST_EVENT_ID} bytes"
-        )
-        raise InvalidRequest("last_event_id", problem)
+        problem = f"it has a control character, or more than {MAX_LAST_EVENT_ID} bytes"
+        raise InvalidRequest(argument, f"the last event ID cannot be sent in a header: {problem}")
 
 
 def check_method(method: object) -> None:
@@ -332,17 +359,29 @@ def check_method(method: object) -> None:
         raise InvalidRequest("method", f"must be a name such as 'GET' or 'POST', not {method!r:.80}")
 
 
+def check_stream(stream: object) -> None:
+    """Refuse the body of a request that was made for a client that is not async."""
+    if not isinstance(stream, AsyncIterable):
+        raise InvalidRequest("content", "of a request must be bytes, str or an async iterable")
+
+
 def checked_auth(library: ModuleType, auth: object) -> object:
     """Refuse what httpx would refuse only when it sends.
 
     Raises:
         InvalidRequest: It names ``auth``.
     """
-    is_pair = isinstance(auth, tuple) and len(auth) == 2
-    if not (auth is None or is_pair or isinstance(auth, library.Auth) or callable(auth)):
+    if isinstance(auth, tuple) and len(auth) == 2:
+        if not all(isinstance(part, bytes) or is_encodable(part) for part in auth):
+            raise InvalidRequest("auth", "must be a name and a password that are str or bytes")
+    elif not (auth is None or isinstance(auth, library.Auth) or _is_function(auth)):
         wanted = f"a pair of name and password, a {library.__name__}.Auth, a function or None"
-        raise InvalidRequest("auth", f"must be {wanted}, not {type(auth).__name__}")
+        raise InvalidRequest("auth", f"must be {wanted}, not {type_name(auth)}")
     return auth
+
+
+def _is_function(value: object) -> bool:
+    return callable(value) and not isinstance(value, type)  # the class of an auth flow is a mistake
 
 
 def check_url(text: str, url: Any) -> None:
@@ -355,6 +394,10 @@ def check_url(text: str, url: Any) -> None:
     check_url_text(text)
     if not url.scheme or not url.host:
         raise InvalidRequest("url", f"{redact_url(text)!r} names no host: write it as 'https://host/path'")
+    # RFC 1035, section 2.3.4; Python's own resolver raises a UnicodeError on some event loops.
+    labels = url.host.removesuffix(".").split(".")
+    if ":" not in url.host and not all(0 < len(label) < 64 for label in labels):
+        raise InvalidRequest("url", f"{redact_url(text)!r} has a host of which a part is empty or too long")
 
 
 def check_url_text(text: str) -> None:
