@@ -35,7 +35,8 @@ class Mailbox:
     async def put(self, batch: Batch) -> None:
         """Wait for room, and put a batch.
 
-        Where waiting is cancelled, the batch still comes, after all others; none may be put after it.
+        Where waiting is cancelled, the batch still comes, after all others; before another one is put,
+        ``put_late`` has to be called.
         """
         try:
             while not self.put_nowait(batch):
@@ -44,6 +45,12 @@ class Mailbox:
         except BaseException:
             self._late = batch
             raise
+
+    async def put_late(self) -> None:
+        """Put what a cancelled ``put`` left behind, if one did."""
+        batch, self._late = self._late, None
+        if batch is not None:
+            await self.put(batch)
 
     def put_nowait(self, batch: Batch) -> bool:
         """Put a batch if there is room, and tell whether there was.

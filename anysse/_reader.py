@@ -13,7 +13,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._delivery import Batch, Mailbox
-from ._errors import StreamError, StreamTimeout, TimeoutPhase
+from ._errors import StreamDropped, StreamError, StreamTimeout, TimeoutPhase
 from ._events import ServerSentEvent, StreamResponse
 from ._http import Connection, Exchange
 from ._intake import Intake
@@ -161,6 +161,7 @@ class Reader:
         finally:
             self._session.close()
             self._mailbox.finish()
+            self.next_attempt_at = None
             try:
                 await self._connection.aclose()
             finally:
@@ -186,16 +187,23 @@ class Reader:
 
     async def _wait(self, delay: float) -> Step:
         self._hurry = anyio.Event()
-        self.next_attempt_at = anyio.current_time() + delay
         if self._is_hurried:
             self._hurry.set()
+        # From when it was decided: closing a connection takes its time.
+        due = self.next_attempt_at = self.next_attempt_at or anyio.current_time() + delay
         try:
-            with anyio.move_on_after(delay):
+            with anyio.CancelScope(deadline=due):
                 await self._hurry.wait()
         finally:
             self._hurry = self.next_attempt_at = None
             self._is_hurried = False
         return self._session.waited(anyio.current_time())
+
+    def _noted(self, step: Step) -> Step:
+        """Keep when the next attempt is due."""
+        if isinstance(step, Wait):
+            self.next_attempt_at = anyio.current_time() + step.delay
+        return step
 
     # --- an attempt ---
 
@@ -209,9 +217,9 @@ class Reader:
             try:
                 exchange = await self._exchange(attempt)
             except StreamError as error:
-                return self._failed(error)
+                return self._noted(self._failed(error))
             try:
-                return await self._serve(exchange)
+                return self._noted(await self._serve(exchange))
             finally:
                 self.counters.connected_at = None
                 await exchange.aclose()
@@ -272,10 +280,19 @@ class Reader:
                 return await self._read(exchange, watch)
             finally:
                 self._reading = None
+        # Cut off. It may have been in the very tick in which something was read.
+        await self._mailbox.put_late()
+        if self._session.is_over:
+            return Stop()
         if self._is_restarting:
-            return self._session.restart(anyio.current_time())
+            return self._restarted()
         seconds = plan.idle if watch.phase == "idle" else plan.timeouts.first_event
         raise StreamTimeout(watch.phase, seconds)
+
+    def _restarted(self) -> Step:
+        if not self._session.may_restart:  # an event came in that tick, so that it may not any more
+            raise StreamDropped("it was given up for a new connection")
+        return self._session.restart(anyio.current_time())
 
     async def _read(self, exchange: Exchange, watch: SilenceWatch) -> Step:
         """Read until the body ends, or the stream does. This is the hot path: all else is done once."""
