@@ -51,15 +51,11 @@ class _Lifetime(AbstractAsyncContextManager[EventStream]):
     """A stream whose reader runs in a task group of someone else's; it holds no scope while it is open."""
 
     def __init__(self, make: Callable[[], EventStream], task_group: TaskGroup) -> None:
-        self._make: Callable[[], EventStream] | None = make
+        self._make = make
         self._task_group = task_group
-        self._stream: EventStream
 
     async def __aenter__(self) -> EventStream:
-        if self._make is None:
-            raise RuntimeError("an event stream can be entered once: call open_stream() again")
-        make, self._make = self._make, None
-        self._stream = make()
+        self._stream = self._make()
         await self._stream._begin(self._task_group)
         return self._stream
 
@@ -85,6 +81,29 @@ async def _in_own_group(make: Callable[[], EventStream]) -> AsyncIterator[EventS
                     yield stream
             finally:
                 task_group.cancel_scope.cancel()
+
+
+class _Opening(AbstractAsyncContextManager[EventStream]):
+    """What ``open_stream`` gives: to be entered once, for its arguments may hold what can be read once."""
+
+    def __init__(self, begin: Callable[[], AbstractAsyncContextManager[EventStream]]) -> None:
+        self._begin = begin
+        self._lifetime: AbstractAsyncContextManager[EventStream] | None = None
+
+    async def __aenter__(self) -> EventStream:
+        if self._lifetime is not None:
+            raise RuntimeError("an event stream can be entered once: call open_stream() again")
+        self._lifetime = self._begin()
+        return await self._lifetime.__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        assert self._lifetime is not None  # noqa: S101 - it was entered
+        return await self._lifetime.__aexit__(exc_type, exc, traceback)
 
 
 def open_stream(
@@ -209,4 +228,6 @@ def open_stream(
     def make() -> EventStream:
         return EventStream(plan, template, connection)
 
-    return _in_own_group(make) if task_group is None else _Lifetime(make, task_group)
+    if task_group is None:
+        return _Opening(lambda: _in_own_group(make))
+    return _Opening(lambda: _Lifetime(make, task_group))
