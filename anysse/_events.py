@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
-from ._redact import redact_headers
+from ._redact import redact_headers, redact_url
 
 
 class ServerSentEvent(NamedTuple):
@@ -78,3 +78,7 @@ class StreamResponse:
     headers: Headers
     url: str
     """Where the response came from, after redirects."""
+
+    def __repr__(self) -> str:
+        shown = f"status_code={self.status_code}, headers={self.headers!r}, url={redact_url(self.url)!r}"
+        return f"StreamResponse({shown})"

@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 
 from ._events import StreamResponse
 from ._options import StreamStatus
+from ._redact import redact_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,9 @@ class AttemptStarted:
 
     attempt: Attempt
     url: str
+
+    def __repr__(self) -> str:
+        return f"AttemptStarted(attempt={self.attempt!r}, url={redact_url(self.url)!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._types import Prepare
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StreamPlan:
     """The arguments of ``open_stream`` that are about the stream, and not about its request."""
 
