@@ -142,7 +142,7 @@ class DemoServer:
     async def _chat(self, peer: Peer, request: Request) -> str:
         prompt = prompt_of(request.body)
         if prompt is None:
-            problem = {"error": 'send JSON with a "prompt", or with "messages"'}
+            problem = {"error": "send JSON with a prompt, or with messages"}
             await peer.respond(HTTPStatus.BAD_REQUEST, json.dumps(problem), "application/json")
             return "400, no prompt"
         fault, length = next(self._reply_plans)
