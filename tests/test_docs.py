@@ -24,6 +24,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHOWN_URL = f"http://127.0.0.1:{DEMO_PORT}"
 
+# Not in every environment of nox.
+OPTIONAL = ("httpx2", "trio")
+
 # An indented fence (in a list, in a tab) counts too.
 BLOCK = re.compile(
     r"^(?P<indent> *)```python\n(?P<code>.*?)^ *```\n(?:\s*^ *```text\n(?P<output>.*?)^ *```$)?",
@@ -74,6 +77,11 @@ backends = pytest.mark.parametrize(
 )
 
 
+def missing_for(example: Example) -> list[str]:
+    """The libraries that an example uses and this environment is without."""
+    return [name for name in OPTIONAL if f"import {name}" in example.code and not is_importable(name)]
+
+
 @backends
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_example_runs(
@@ -83,6 +91,8 @@ def test_example_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if missing_for(example):
+        pytest.skip(f"no {missing_for(example)[0]}")
     monkeypatch.setattr(anyio, "run", functools.partial(anyio.run, backend=backend))
     namespace: dict[str, Any] = {"__name__": "__main__"}
     program = compile(example.code.replace(SHOWN_URL, demo_url), example.name, "exec")
