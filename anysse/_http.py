@@ -228,6 +228,8 @@ class Connection:
         self._auth = auth
         self._accept_response = accept_response
         self._response_timeout = template.timeouts.response
+        self.was_acted_upon = False
+        """Whether a redirect of the last request led on to its result, with another method."""
         library = template.library
         # What a connection may fail with; anything else is a bug, and leaves as itself.
         self._errors: tuple[type[Exception], ...] = (
@@ -254,6 +256,7 @@ class Connection:
             InvalidRequest: The client is closed, or an auth flow had to send again what can be read once.
         """
         check_open(self._client)
+        self.was_acted_upon = False
         exchange, refusal = await self._answer(request, learnt_id)
         try:
             await self._check(exchange, refusal)
@@ -280,8 +283,7 @@ class Connection:
 
         A loop of our own: the libraries carry secrets, and bodies, to other origins.
         """
-        auth, is_trusted = self._auth, True
-        hops = 0
+        auth, is_trusted, hops = self._auth, True, 0
         while True:
             exchange = await self._send(request, auth)
             method = redirected_method(exchange.head.status_code, request.method)
@@ -292,6 +294,7 @@ class Connection:
                 return exchange, refusal or f"it redirects more than {MAX_REDIRECTS} times"
             # Once something was left behind, it stays behind, even where the way leads back.
             is_trusted = is_trusted and is_same_origin(request.url, url)
+            self.was_acted_upon = self.was_acted_upon or method != request.method
             auth = auth if is_trusted else None
             await self._leave(exchange)
             request = self._template.redirected(

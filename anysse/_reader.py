@@ -238,7 +238,10 @@ class Reader:
         try:
             return await self._connection.exchange(request, learnt_id=self._session.learnt_id)
         finally:
-            self._session.sent(is_body_spent=self._template.is_body_spent)
+            self._session.sent(
+                is_body_spent=self._template.is_body_spent,
+                was_acted_upon=self._connection.was_acted_upon,
+            )
 
     async def _request(self, attempt: Attempt) -> "httpx.Request":
         if not is_sendable_id(attempt.last_event_id):

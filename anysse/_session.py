@@ -132,6 +132,7 @@ class Session:
         self._is_safe = True
         self._has_key = False
         self._is_body_spent = False
+        self._was_acted_upon = False
 
     # --- what the user does ---
 
@@ -200,9 +201,16 @@ class Session:
         self._is_safe = method.upper() == "GET"
         self._has_key = has_idempotency_key
 
-    def sent(self, *, is_body_spent: bool) -> None:
-        """A request was sent, or could not be; its body may be used up, and cannot be sent again then."""
+    def sent(self, *, is_body_spent: bool, was_acted_upon: bool = False) -> None:
+        """A request was sent, or could not be.
+
+        Args:
+            is_body_spent: Whether its body is used up, and so cannot be sent again.
+            was_acted_upon: Whether a redirect said so, by leading on to the result with a GET; what goes
+                wrong after that is no reason to send the request itself again.
+        """
         self._is_body_spent = is_body_spent
+        self._was_acted_upon = was_acted_upon
 
     def opened(self, now: float) -> None:
         """The server accepted the stream."""
@@ -312,11 +320,11 @@ class Session:
         """
         if self._is_body_spent:
             return False
-        if self._is_safe or self._rules.resend == "always" or _was_not_sent(error):
+        if self._is_safe or self._rules.resend == "always":
             return True
-        if self._rules.resend == "undelivered" or self._has_key:
-            return not self._delivered or _was_refused(error)
-        return _was_refused(error)
+        if not self._was_acted_upon and (_was_not_sent(error) or _was_refused(error)):
+            return True
+        return not self._delivered and (self._rules.resend == "undelivered" or self._has_key)
 
     def _judge(self, now: float) -> None:
         """The connection is over. If it delivered, or lasted, it was good until now."""

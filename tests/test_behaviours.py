@@ -607,6 +607,15 @@ async def test_red_08_a_post_becomes_a_get_without_a_body(connect: Open, status:
         assert second.get(name) is None
 
 
+async def test_red_08_a_post_is_not_sent_again_where_only_its_result_is_out_of_reach(connect: Open) -> None:
+    """Ours: after a 303 the prompt was acted upon, and a retry would start it anew."""
+    async with scripted(routes={"/a": redirect("/b", 303), "/b": answer(429)}) as server:
+        error = await refusal(anysse.StatusError, connect(f"{server.url}/a", **POST))
+        assert "not sent again" in str(error)
+        await nothing_more(server)
+    assert [request.method for request in server.requests] == ["POST", "GET"]
+
+
 @pytest.mark.parametrize("status", [307, 308])
 async def test_red_08_a_post_is_posted_again(connect: Open, status: int) -> None:
     async with scripted(routes={"/a": redirect("/b", status), "/b": feed("data: x\n\n")}) as server:

@@ -593,6 +593,14 @@ def test_a_prompt_that_may_have_been_acted_upon_is_not_sent_again(
     assert "Idempotency-Key" in str(cause)
 
 
+@pytest.mark.parametrize("error", NOT_SENT + REFUSED)
+def test_a_prompt_whose_result_is_elsewhere_was_acted_upon(error: Callable[[], StreamError]) -> None:
+    """A redirect led on with a GET: that this GET fails says nothing about the prompt."""
+    life = Life(kind="reply").begin("POST")
+    life.sent(is_body_spent=False, was_acted_upon=True)
+    assert life.fail(error()) == Stop()
+
+
 @pytest.mark.parametrize("error", LOST)
 def test_an_idempotency_key_lets_a_prompt_be_sent_again(error: Callable[[], StreamError]) -> None:
     assert isinstance(Life(kind="reply").begin("POST", key=True).fail(error()), Wait)
