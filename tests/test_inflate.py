@@ -115,6 +115,17 @@ def test_each_event_comes_when_it_is_flushed(wbits: int) -> None:
         assert b"".join(inflater.feed(packed)) == event
 
 
+@pytest.mark.parametrize("wbits", [zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS])
+@pytest.mark.parametrize("zeros", [PIECE - 1, PIECE, PIECE + 1, 4 * PIECE, 4 * PIECE + 7])
+def test_nothing_is_held_back_that_the_bytes_so_far_inflate_to(wbits: int, zeros: int) -> None:
+    coder = zlib.compressobj(9, wbits=wbits)
+    packed = coder.compress(bytes(zeros)) + coder.flush()
+    coding = "gzip" if wbits > zlib.MAX_WBITS else "deflate"
+    for place in range(2, len(packed) + 1):
+        data, _ = inflate([coding], [packed[:place]])
+        assert data == zlib.decompressobj(wbits).decompress(packed[:place])
+
+
 def bomb(layers: int, size: int) -> bytes:
     """Zeros, packed by a coder that never held them all."""
     coder = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)

@@ -70,8 +70,10 @@ def test_a_done_test_is_asked_about_the_whole_event_and_its_event_is_delivered()
     it = intake(is_end)
     assert data_of(it.take(b"data: a\n\n")) == ["a"]
     assert not it.is_over
+    assert not it.is_done
     assert data_of(it.take(b"data: b\n\nid: 9\nevent: end\ndata: c\n\ndata: d\n\n")) == ["b", "c"]
     assert it.is_over
+    assert it.is_done
     assert it.last_event_id == "9"
 
 
@@ -86,6 +88,7 @@ def test_an_event_that_is_too_large_comes_after_those_before_it() -> None:
     assert data_of(it.take(b"data: a\n\ndata: " + b"x" * 200)) == ["a"]
     assert isinstance(it.error, EventTooLarge)
     assert it.is_over
+    assert not it.is_done
 
 
 def test_an_event_that_is_too_large_can_be_left_out() -> None:
