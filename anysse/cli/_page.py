@@ -27,7 +27,6 @@ PAGE: Final = """\
 <script>
 const $ = id => document.getElementById(id);
 let seen = 0, opened = 0, last = 0, lost = 0;
-const source = new EventSource("/feed");
 function tell(state) {
   $("state").textContent = `${state} – ${seen} events over ${opened} connections, ${lost} lost or doubled`;
 }
@@ -40,12 +39,17 @@ function show(event) {
   $("feed").scrollTop = $("feed").scrollHeight;
   tell("connected");
 }
-for (const type of ["trade", "quote", "status"]) source.addEventListener(type, show);
-source.onopen = () => { opened++; tell("connected"); };
-source.onerror = () => {
-  if (source.readyState !== EventSource.CLOSED) return tell("reconnecting …");
-  tell("given up: for EventSource a 503 is the end, for anysse it is not. Reload to go on");
-};
+function read() {
+  const source = new EventSource(`/feed?after=${last}`);
+  for (const type of ["trade", "quote", "status"]) source.addEventListener(type, show);
+  source.onopen = () => { opened++; tell("connected"); };
+  source.onerror = () => {
+    if (source.readyState !== EventSource.CLOSED) return tell("reconnecting …");
+    tell("refused with 503, where EventSource gives up, and anysse does not: this page begins anew …");
+    setTimeout(read, 1500);
+  };
+}
+read();
 document.forms[0].onsubmit = async event => {
   event.preventDefault();
   const answer = $("answer"), prompt = event.target.prompt.value;

@@ -113,7 +113,7 @@ class DemoServer:
     # --- the feed ---
 
     async def _feed(self, peer: Peer, request: Request) -> str:
-        after = number_of(request.headers.get("last-event-id", ""))
+        after = number_of(request.headers.get("last-event-id") or request.parameter("after"))
         until = number_of(request.parameter("until"))
         if until and after >= until:
             await peer.respond(HTTPStatus.NO_CONTENT)
