@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 EVENT_STREAM = "text/event-stream"
@@ -66,6 +65,8 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def _seconds_until(date: str, now: float) -> float | None:
+    from email.utils import parsedate_to_datetime  # heavy, and seldom needed
+
     try:
         moment = parsedate_to_datetime(date)
         if moment.tzinfo is None:

@@ -4,12 +4,10 @@ No retry, no parsing. What either library raises leaves here as an error of ours
 """
 
 import functools
-import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from inspect import isawaitable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -41,6 +39,8 @@ from ._inflate import BadCoding, Inflater
 from ._request import RequestTemplate, check_transport, check_url
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 AcceptResponse: TypeAlias = Callable[[StreamResponse], bool | Awaitable[bool]]
@@ -89,11 +89,13 @@ def check_open(client: Any) -> None:
 @functools.cache
 def user_agent() -> str:
     """What we call ourselves where no client does."""
+    from importlib.metadata import version  # as long to import as all of anysse
+
     return f"anysse/{version('anysse')}"
 
 
 @functools.cache
-def _tls_context(library: ModuleType) -> ssl.SSLContext:
+def _tls_context(library: ModuleType) -> "ssl.SSLContext":
     """One for all streams: loading the certificates takes longer than a handshake."""
     context: ssl.SSLContext = library.create_ssl_context()
     return context
