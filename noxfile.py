@@ -152,3 +152,11 @@ def slow(session: nox.Session) -> None:
     """The tests that are left out elsewhere because they take long, and long Hypothesis runs."""
     session.install("-e", ".[httpx2,trio]", *group("test"))
     session.run("pytest", "-q", "-m", "slow", *session.posargs, env={"HYPOTHESIS_PROFILE": "thorough"})
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """How fast it is, beside its peers, as ratios. Let the machine do nothing else meanwhile."""
+    session.install("-e", ".[httpx2,trio]", *group("bench"))
+    for name in ("parse", "stream", "startup"):
+        session.run("python", "-m", f"benchmarks.{name}", *session.posargs)
