@@ -202,27 +202,27 @@ async def exchange(demo: DemoServer, request: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", b"200 OK"),
-        (b"GET /?a HTTP/1.0\r\n\r\n", b"200 OK"),
-        (b"GET /x HTTP/1.1\r\n\r\n", b"404 Not Found"),
-        (b"POST / HTTP/1.1\r\n\r\n", b"405 Method Not Allowed"),
-        (b"DELETE /feed HTTP/1.1\r\n\r\n", b"405 Method Not Allowed"),
-        (b"GET /v1/chat HTTP/1.1\r\n\r\n", b"405 Method Not Allowed"),
-        (b"POST /v1/chat HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"411 Length Required"),
-        (b"POST /v1/chat HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"411 Length Required"),
-        (b"POST /v1/chat HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n", b"413 Request Entity Too Large"),
-        (b"POST /v1/chat HTTP/1.1\r\nContent-Length: %b\r\n\r\n" % (b"9" * 5000), b"413 Request Entity"),
-        (b"GET /" + b"x" * 20_000, b"431 Request Header Fields Too Large"),
-        (b"GET / HTTP/2\r\n\r\n", b"400 Bad Request"),
-        (b"hello\r\n\r\n", b"400 Bad Request"),
-        (b"POST /v1/chat HTTP/1.1\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n1", b"100 Continue"),
+        (b"GET / HTTP/1.1\r\n\r\n", 200),
+        (b"GET /?a HTTP/1.0\r\n\r\n", 200),
+        (b"GET /x HTTP/1.1\r\n\r\n", 404),
+        (b"POST / HTTP/1.1\r\n\r\n", 405),
+        (b"DELETE /feed HTTP/1.1\r\n\r\n", 405),
+        (b"GET /v1/chat HTTP/1.1\r\n\r\n", 405),
+        (b"POST /v1/chat HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"POST /v1/chat HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 411),
+        (b"POST /v1/chat HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n", 413),
+        (b"POST /v1/chat HTTP/1.1\r\nContent-Length: %b\r\n\r\n" % (b"9" * 5000), 413),
+        (b"GET /" + b"x" * 20_000, 431),
+        (b"GET / HTTP/2\r\n\r\n", 400),
+        (b"hello\r\n\r\n", 400),
+        (b"POST /v1/chat HTTP/1.1\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n1", 100),
     ],
 )
-async def test_whatever_is_asked_is_answered(request_bytes: bytes, status: bytes) -> None:
+async def test_whatever_is_asked_is_answered(request_bytes: bytes, status: int) -> None:
     with anyio.fail_after(DEADLINE):
         async with serve_demo() as demo:
             answer = await exchange(demo, request_bytes)
-    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
 async def test_a_client_may_go_at_any_time() -> None:
