@@ -55,8 +55,9 @@ DRAIN_LIMIT = 65_536
 """Bytes that are read after the end of interest, so that the connection can serve again."""
 DRAIN_GRACE = 0.1
 """Seconds for that."""
-MAX_PULLS = 16
-"""How often a parked body iterator is asked once more, to make it unwind."""
+MAX_PULLS = 16_384
+"""How often a parked body iterator is asked once more, to make it unwind: what it has read, 64 KiB at most,
+it gives first, and a chunk has six bytes at least."""
 
 
 def library_of(client: object, given: object) -> ModuleType:
@@ -398,8 +399,9 @@ class Connection:
         if isinstance(exc, library.ConnectError | library.ProxyError | library.UnsupportedProtocol):
             return ConnectError(reason)
         if isinstance(exc, library.HTTPStatusError):  # a hook of the client's called raise_for_status()
-            head = exc.response
-            return StatusError(status_code=head.status_code, headers=Headers(_text_headers(head)))
+            headers = Headers(_text_headers(exc.response))
+            retry_after = parse_retry_after(headers.get("retry-after"), time.time())
+            return StatusError(status_code=exc.response.status_code, headers=headers, retry_after=retry_after)
         if isinstance(exc, library.InvalidURL) or _is_about_location(exc):
             # Ours was checked: both libraries look at where a redirect leads even if they are not to follow.
             return ResponseError("it redirects to what is no URL")

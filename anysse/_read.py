@@ -16,8 +16,9 @@ from ._inflate import BadCoding, Inflater
 from ._intake import Done, Intake, check_done
 from ._parser import MAX_EVENT_SIZE
 
-MAX_PULLS = 16
-"""How often a parked body iterator is asked once more, to make it unwind."""
+MAX_PULLS = 16_384
+"""How often a parked body iterator is asked once more, to make it unwind: what it has read, 64 KiB at most,
+it gives first, and a chunk has six bytes at least."""
 
 
 class AsyncResponse(Protocol):
