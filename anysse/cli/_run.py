@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from typing import Any, Final
@@ -45,12 +45,14 @@ async def _until_signal(command: Callable[[], Awaitable[int]], output: Output) -
     What it raises is given rather than raised, for the task group here would wrap it.
     """
     result: int | Exception = OK
-    async with anyio.create_task_group() as tasks:
-        received: list[int] = []
-        await tasks.start(_watch_signals, tasks, received)
-        tasks.start_soon(_watch_reader, tasks, output)
-        result = await _exit_code(command)
-        tasks.cancel_scope.cancel()
+    received: list[int] = []
+    with _signals() as signals:
+        async with anyio.create_task_group() as tasks:
+            if signals is not None:
+                tasks.start_soon(_watch_signals, signals, received, tasks)
+            tasks.start_soon(_watch_reader, output, tasks)
+            result = await _exit_code(command)
+            tasks.cancel_scope.cancel()
     if not received:
         return result
     if output.is_tty:
@@ -74,15 +76,10 @@ async def _exit_code(command: Callable[[], Awaitable[int]]) -> int | Exception:
         return error
 
 
-async def _watch_signals(
-    tasks: TaskGroup, received: list[int], *, task_status: anyio.abc.TaskStatus[None]
-) -> None:
-    with _signals() as signals:
-        task_status.started()
-        if signals is not None:
-            async for number in signals:
-                received.append(number)
-                tasks.cancel_scope.cancel()
+async def _watch_signals(signals: AsyncIterator[int], received: list[int], tasks: TaskGroup) -> None:
+    async for number in signals:
+        received.append(number)
+        tasks.cancel_scope.cancel()
 
 
 def _signals() -> Any:
@@ -92,6 +89,6 @@ def _signals() -> Any:
     return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
 
-async def _watch_reader(tasks: TaskGroup, output: Output) -> None:
+async def _watch_reader(output: Output, tasks: TaskGroup) -> None:
     await output.closed()
     tasks.cancel_scope.cancel()
