@@ -4,8 +4,8 @@ One stream of 20,001 events from loopback, in the shape of a chat completion, ea
 last one `[DONE]`. The server is another process, on another core where there are two. A reader gets a
 client that is open, and counts; the readers alternate, and the figures are the best of several turns. CPU
 time is the client's process alone. `bare` is what the HTTP library takes to give the bytes, with nothing
-parsed: nobody can be below it. The bar: over httpx2 no more than httpx2's own `client.sse()`. Run `python
--m benchmarks.stream [turns]`.
+parsed: nobody can be below it. The bar: over httpx2 no more than httpx2's own `client.sse()`.
+Run `python -m benchmarks.stream [turns]`.
 """
 
 # ruff: noqa: INP001, T201 - a script, which prints
