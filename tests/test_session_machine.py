@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,6 +27,7 @@ from anysse._retry import MIN_DELAY
 from anysse._session import Connect, Rules, Session, Step, Wait
 
 S = StreamStatus
+Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 small = st.floats(0, 100)
 counts = st.sampled_from([None, None, 0, 1, 2, 3, 4])
@@ -71,7 +73,6 @@ rules = st.builds(
     can_reauthorize=st.booleans(),
 )
 seldom = st.sampled_from([False] * 15 + [True])
-spent = st.sampled_from([False] * 7 + [True])
 retry_afters = st.none() | st.floats(0, 300) | st.floats(0, 2000)
 not_sent = st.builds(ConnectError) | st.builds(StreamTimeout, st.sampled_from(["pool", "connect"]))
 statuses = st.builds(
@@ -118,7 +119,8 @@ class SessionMachine(RuleBasedStateMachine):
         self.is_ended = False
         self.delivered = False
         self.may_send = True  # by the rule of DESIGN, after what happened last
-        self.method, self.key, self.is_spent = "GET", False, False
+        self.method, self.key = "GET", False
+        self.is_spent = self.was_acted_upon = False
         self.reconnection_time: float | None = None
 
     def on_status(self, new: StreamStatus, old: StreamStatus) -> None:
@@ -150,7 +152,7 @@ class SessionMachine(RuleBasedStateMachine):
         """Note whether the request may be sent again; there is no error at an end, nor at the user's word."""
         by_rule = self.method == "GET" or self.said.resend == "always"
         undelivered = (self.said.resend == "undelivered" or self.key) and not self.delivered
-        is_harmless_one = error is not None and is_harmless(error)
+        is_harmless_one = error is not None and is_harmless(error) and not self.was_acted_upon
         self.may_send = not self.is_spent and (by_rule or undelivered or is_harmless_one)
 
     def failed(self, error: AnysseError) -> None:
@@ -165,10 +167,6 @@ class SessionMachine(RuleBasedStateMachine):
                 assert step.delay >= (self.reconnection_time or 0)
                 assert step.delay >= (getattr(error, "retry_after", None) or 0)
         self.took(step)
-
-    def sent(self, is_spent: bool) -> None:
-        self.is_spent = is_spent
-        self.session.sent(is_body_spent=is_spent)
 
     @invariant()
     def the_status_is_told(self) -> None:
@@ -209,66 +207,66 @@ class SessionMachine(RuleBasedStateMachine):
 
     # --- what may happen ---
 
-    def is_at(self, *statuses: StreamStatus) -> bool:
-        return not self.is_ended and self.session.status in statuses
-
-    @rule(seconds=st.floats(0, 200) | st.floats(0, 0.2))
-    def time_goes_by(self, seconds: float) -> None:
+    # One rule for all: Hypothesis leaves rules out at random, and without some of these no life goes on.
+    @precondition(lambda self: not self.is_ended)
+    @rule(seconds=st.just(0) | st.floats(0, 0.2) | st.floats(0, 200), data=st.data())
+    def live(self, seconds: float, data: st.DataObject) -> None:
         self.now += seconds
+        in_flight = (
+            [self.accept, self.accept, self.fail_attempt, self.answer_204] if self.is_sent else [self.send]
+        )
+        events = {
+            S.IDLE: [self.start],
+            S.CONNECTING: [*in_flight, *in_flight, self.pause],
+            S.CONNECTED: [
+                *(self.receive, self.receive, self.lose_connection, self.end_cleanly),
+                *(self.be_done, self.pause, self.restart),
+            ],
+            S.WAITING: [self.wait, self.wait, self.wait, self.pause],
+            S.PAUSED: [self.resume, self.resume, self.pause],
+        }[self.session.status]
+        is_last = self.session.status is not S.IDLE and data.draw(seldom)
+        ends = [self.break_down, self.close] if is_last else []
+        data.draw(st.sampled_from([*events, *ends]))(data.draw)
 
-    @precondition(lambda self: self.is_at(S.IDLE))
-    @rule()
-    def start(self) -> None:
+    def start(self, draw: Draw) -> None:
         self.took(self.session.start(self.now))
 
-    @precondition(lambda self: self.is_at(S.CONNECTING) and not self.is_sent)
-    @rule(method=st.sampled_from(["GET", "POST", "POST", "PUT"]), key=st.booleans())
-    def send(self, method: str, key: bool) -> None:
-        self.session.sending(method, has_idempotency_key=key)
-        self.is_sent, self.method, self.key = True, method, key
+    def send(self, draw: Draw) -> None:
+        self.method, self.key = draw(st.sampled_from(["GET", "POST", "POST", "PUT"])), draw(st.booleans())
+        self.session.sending(self.method, has_idempotency_key=self.key)
+        self.is_sent = True
 
-    @precondition(lambda self: self.is_at(S.CONNECTING) and self.is_sent)
-    @rule(is_spent=spent)
-    def accept(self, is_spent: bool) -> None:
-        self.sent(is_spent)
+    def sent(self, draw: Draw) -> None:
+        self.is_spent, self.was_acted_upon = draw(seldom), draw(seldom)
+        self.session.sent(is_body_spent=self.is_spent, was_acted_upon=self.was_acted_upon)
+
+    def accept(self, draw: Draw) -> None:
+        self.sent(draw)
         self.session.opened(self.now)
         assert self.session.was_open
 
-    @precondition(lambda self: self.is_at(S.CONNECTING) and self.is_sent)
-    @rule(now=seldom)
-    def answer_204(self, now: bool) -> None:
-        if now:
-            self.sent(False)
-            self.took(self.session.finished())
+    def answer_204(self, draw: Draw) -> None:
+        self.sent(draw)
+        self.took(self.session.finished())
 
-    @precondition(lambda self: self.is_at(S.CONNECTING) and self.is_sent)
-    @rule(error=not_sent | answers, is_spent=spent)
-    def fail_attempt(self, error: AnysseError, is_spent: bool) -> None:
-        self.sent(is_spent)
-        self.failed(error)
+    def fail_attempt(self, draw: Draw) -> None:
+        self.sent(draw)
+        self.failed(draw(not_sent | answers))
 
-    @precondition(lambda self: self.is_at(S.CONNECTED))
-    @rule(
-        last_id=st.sampled_from(["", "1", "41"]),
-        retry=st.none() | st.floats(0, 1e9) | st.just(10**400),
-        has_events=st.booleans(),
-    )
-    def receive(self, last_id: str, retry: float | None, has_events: bool) -> None:
-        self.session.received(last_id, retry, self.now, has_events=has_events)
-        self.last_id = last_id
+    def receive(self, draw: Draw) -> None:
+        self.last_id = draw(st.sampled_from(["", "1", "41"]))
+        retry, has_events = draw(st.none() | st.floats(0, 1e9) | st.just(10**400)), draw(st.booleans())
+        self.session.received(self.last_id, retry, self.now, has_events=has_events)
         self.delivered = self.delivered or has_events
         if retry is not None:
             self.reconnection_time = min(max(retry, 0.1), 3600.0)
         assert not has_events or self.session.retry_count == 0
 
-    @precondition(lambda self: self.is_at(S.CONNECTED))
-    @rule(error=losses)
-    def lose_connection(self, error: AnysseError) -> None:
-        self.failed(error)
+    def lose_connection(self, draw: Draw) -> None:
+        self.failed(draw(losses))
 
-    @precondition(lambda self: self.is_at(S.CONNECTED))
-    @rule()
-    def end_cleanly(self) -> None:
+    def end_cleanly(self, draw: Draw) -> None:
         cut = self.session.cut_by_end()
         if cut is not None:
             self.failed(cut)
@@ -282,62 +280,50 @@ class SessionMachine(RuleBasedStateMachine):
             assert step.delay >= (self.reconnection_time or 3.0)
         self.took(step)
 
-    @precondition(lambda self: self.is_at(S.CONNECTED))
-    @rule(now=seldom)
-    def be_done(self, now: bool) -> None:
-        if now:
+    def be_done(self, draw: Draw) -> None:
+        if draw(seldom):
             self.took(self.session.finished())
 
-    @precondition(lambda self: self.is_at(S.WAITING))
-    @rule(share=st.just(1.0) | st.floats(0, 1))
-    def wait(self, share: float) -> None:
-        self.now = max(self.now, self.due if share == 1.0 else min(self.due, self.now + share))
+    def wait(self, draw: Draw) -> None:
+        if draw(st.booleans()):
+            self.now = max(self.now, self.due)
+        else:  # it is cut short
+            self.now = min(self.due, self.now + draw(st.floats(0, 1)))
         self.took(self.session.waited(self.now))
 
-    @precondition(lambda self: self.is_at(S.CONNECTING, S.CONNECTED, S.WAITING, S.PAUSED))
-    @rule()
-    def pause(self) -> None:
+    def resume(self, draw: Draw) -> None:
+        self.took(self.session.resume(self.now))
+
+    def pause(self, draw: Draw) -> None:
         before = self.session.status
-        if before is S.WAITING or before is S.PAUSED or self.session.may_restart:
+        may_pause = before in (S.WAITING, S.PAUSED) or self.session.may_restart
+        if may_pause:
             self.session.pause()
             if before is S.CONNECTED or (before is S.CONNECTING and self.is_sent):
                 self.lost(None)
-            assert self.session.status is S.PAUSED
         else:
             with pytest.raises(InvalidRequest):
                 self.session.pause()
-            assert self.session.status is before
+        assert self.session.status is (S.PAUSED if may_pause else before)
 
-    @precondition(lambda self: self.is_at(S.PAUSED))
-    @rule()
-    def resume(self) -> None:
-        self.took(self.session.resume(self.now))
-
-    @precondition(lambda self: self.is_at(S.CONNECTED))
-    @rule()
-    def restart(self) -> None:
+    def restart(self, draw: Draw) -> None:
         before = self.session.retry_count
-        if self.session.may_restart:
-            self.lost(None)
+        self.lost(None)
+        assert self.session.may_restart == self.may_send
+        if self.may_send:
             self.took(self.session.restart(self.now))
             assert self.session.retry_count in (0, before)
         else:
             with pytest.raises(InvalidRequest):
                 self.session.restart(self.now)
 
-    @precondition(lambda self: self.is_at(S.CONNECTING, S.CONNECTED, S.WAITING, S.PAUSED))
-    @rule(error=st.sampled_from([ValueError, lambda: StreamTimeout("total")]), now=seldom)
-    def break_down(self, error: Callable[[], Exception], now: bool) -> None:
-        if now:  # seldom, or few lives would be long
-            self.took(self.session.broken(error()))
+    def break_down(self, draw: Draw) -> None:
+        self.took(self.session.broken(draw(st.sampled_from([ValueError(), StreamTimeout("total")]))))
 
-    @precondition(lambda self: not self.is_ended)
-    @rule(now=seldom)
-    def close(self, now: bool) -> None:
-        if now:
-            self.session.close()
-            assert self.session.status is S.IDLE
-            self.is_ended = True
+    def close(self, draw: Draw) -> None:
+        self.session.close()
+        assert self.session.status is S.IDLE
+        self.is_ended = True
 
     @precondition(lambda self: self.is_ended)
     @rule(
