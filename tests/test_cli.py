@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
+from unittest.mock import AsyncMock
 
 import anyio
 import anyio.from_thread
@@ -634,10 +635,7 @@ def test_runs_without_uvloop(command: Command, monkeypatch: pytest.MonkeyPatch) 
 
 
 def raise_for_read(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    async def read(*_: object) -> int:
-        raise error
-
-    monkeypatch.setattr("anysse.cli.read", read)
+    monkeypatch.setattr("anysse.cli.read", AsyncMock(side_effect=error))
 
 
 @backends
