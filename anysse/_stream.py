@@ -148,6 +148,11 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
             self._raise_end()
         await self._mailbox.wait()
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether its status stays what it is: at its end, closed, or its task group was cancelled."""
+        return self._is_closed or self._session.is_over or self._mailbox.is_finished
+
     def _raise_end(self) -> NoReturn:
         if self._session.status is StreamStatus.ERROR and self._session.last_error is not None:
             raise self._session.last_error
@@ -225,7 +230,7 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
         await checkpoint()
         if self.status == status:
             return
-        if self._is_closed or self._session.is_over:
+        if self._has_ended:
             self._raise_end()
         waiter = _Waiter(StreamStatus(status), anyio.Event())
         self._waiters.append(waiter)
@@ -247,7 +252,7 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
             InvalidRequest: There is a connection, and its request may not be sent again (see ``resend``).
             anyio.ClosedResourceError: The stream is over, or closed.
         """
-        if self._is_closed or self._session.is_over:
+        if self._has_ended:
             raise anyio.ClosedResourceError
         self._reader.reconnect()
 
@@ -265,7 +270,11 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
 
     async def _begin(self, task_group: TaskGroup) -> None:
         """Start the reader, and wait until the server accepted the stream; raise if it never will."""
-        task_group.start_soon(self._reader.run, name="anysse reader")
+        try:
+            task_group.start_soon(self._reader.run, name="anysse reader")
+        except BaseException:  # the group is closed: there is no reader to wait for
+            self._mailbox.discard()
+            raise
         try:
             await self._settled.wait()
             if not self._session.was_open and self._session.status is not StreamStatus.COMPLETED:
