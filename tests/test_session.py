@@ -623,6 +623,18 @@ def test_a_prompt_is_not_sent_again_for_an_answer_of_an_earlier_connection() -> 
     assert life.fail() == Stop()
 
 
+@pytest.mark.parametrize("error", NOT_SENT + REFUSED)
+def test_a_prompt_whose_result_a_redirect_led_on_to_is_not_sent_again(
+    error: Callable[[], StreamError],
+) -> None:
+    life = Life(kind="reply").begin("POST")
+    life.sent(is_body_spent=False, was_acted_upon=True)
+    assert life.fail(error()) == Stop()
+    life = Life(kind="reply", resend="undelivered").begin("POST")
+    life.sent(is_body_spent=False, was_acted_upon=True)
+    assert isinstance(life.fail(error()), Wait)
+
+
 def test_resend_always_is_the_callers_word() -> None:
     life = Life(kind="reply", resend="always").open("POST").take()
     assert isinstance(life.fail(), Wait)

@@ -72,6 +72,7 @@ rules = st.builds(
     has_done=st.sampled_from([False, False, True]),
     can_reauthorize=st.booleans(),
 )
+at_times = st.sampled_from([False, False, False, True])
 seldom = st.sampled_from([False] * 15 + [True])
 retry_afters = st.none() | st.floats(0, 300) | st.floats(0, 2000)
 not_sent = st.builds(ConnectError) | st.builds(StreamTimeout, st.sampled_from(["pool", "connect"]))
@@ -238,7 +239,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.is_sent = True
 
     def sent(self, draw: Draw) -> None:
-        self.is_spent, self.was_acted_upon = draw(seldom), draw(seldom)
+        self.is_spent, self.was_acted_upon = draw(at_times), draw(at_times)
         self.session.sent(is_body_spent=self.is_spent, was_acted_upon=self.was_acted_upon)
 
     def accept(self, draw: Draw) -> None:
