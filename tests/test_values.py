@@ -343,6 +343,22 @@ def test_headers_show_no_secret() -> None:
     )
 
 
+def test_facts_and_responses_show_no_secret() -> None:
+    url = FACTS["url"]
+    response = StreamResponse(status_code=200, headers=FACTS["headers"], url=url)
+    attempt = Attempt(number=1, last_event_id="7", last_error=StreamDropped(url=url))
+    facts = (
+        response,
+        Connected(response=response),
+        AttemptStarted(attempt=attempt, url=url),
+        AttemptFailed(error=StreamDropped(url=url), retry_in=1.0),
+    )
+    for value in facts:
+        assert "example.com/feed" in repr(value)
+        assert "pass@" not in repr(value)
+        assert "abc" not in repr(value)
+
+
 def test_values_are_frozen_and_survive_pickle() -> None:
     response = StreamResponse(status_code=200, headers=HEADERS, url=PLACE)
     attempt = Attempt(number=1, last_event_id="", last_error=None)
