@@ -66,14 +66,21 @@ def living_tasks(backend: str) -> int:
 async def nothing_left(client: Any, backend: str) -> AsyncIterator[None]:
     """See that the block leaves no task, and nothing in the client's pool but idle connections."""
     before = living_tasks(backend)
-    with anyio.fail_after(100):
-        yield
+    yield
     gc.collect()
     with anyio.fail_after(2):
         while living_tasks(backend) > before:
             await checkpoint()
     assert client._transport._pool._requests == []
     assert [each for each in client._transport._pool.connections if not each.is_idle()] == []
+
+
+@asynccontextmanager
+async def attacked(script: Script, client: Any, backend: str) -> AsyncIterator[Server]:
+    """Give a server for a block that leaves nothing behind."""
+    with anyio.fail_after(100):
+        async with serve(then=script) as server, nothing_left(client, backend):
+            yield server
 
 
 # --- what servers do --------------------------------------------------------------------------------------
@@ -156,7 +163,7 @@ async def read(url: str, client: Any) -> None:
 async def test_a_scope_that_is_cancelled_at_any_moment(
     client: Any, anyio_backend_name: str, script: Script, moments: range
 ) -> None:
-    async with serve(then=script) as server, nothing_left(client, anyio_backend_name):
+    async with attacked(script, client, anyio_backend_name) as server:
         for count in moments:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(read, server.url, client)
@@ -171,7 +178,7 @@ async def test_a_task_that_is_cancelled_natively_at_any_moment(
 ) -> None:
     if anyio_backend_name != "asyncio":
         pytest.skip("a native task.cancel() is asyncio's")
-    async with serve(then=script) as server, nothing_left(client, anyio_backend_name):
+    async with attacked(script, client, anyio_backend_name) as server:
         for count in moments:
             task = asyncio.create_task(read(server.url, client))
             await turns(count)
@@ -186,7 +193,7 @@ async def test_a_task_that_is_cancelled_natively_at_any_moment(
 async def test_a_consumer_that_breaks_at_any_moment(
     client: Any, anyio_backend_name: str, has_own_group: bool, script: Script, moments: range
 ) -> None:
-    async with serve(then=script) as server, nothing_left(client, anyio_backend_name):
+    async with attacked(script, client, anyio_backend_name) as server:
         async with anyio.create_task_group() as tasks:
             for count in moments:
                 group = None if has_own_group else tasks
@@ -204,7 +211,7 @@ async def test_a_consumer_that_breaks_at_any_moment(
 async def test_an_exception_of_the_consumer_leaves_bare_at_any_moment(
     client: Any, anyio_backend_name: str, has_own_group: bool, moments: range
 ) -> None:
-    async with serve(then=lively) as server, nothing_left(client, anyio_backend_name):
+    async with attacked(lively, client, anyio_backend_name) as server:
         async with anyio.create_task_group() as tasks:
             for count in moments:
                 group = None if has_own_group else tasks
@@ -232,7 +239,7 @@ async def test_a_group_of_the_consumers_own_leaves_as_it_is(client: Any) -> None
 async def test_closing_from_another_task_at_any_moment(
     client: Any, anyio_backend_name: str, moments: range
 ) -> None:
-    async with serve(then=lively) as server, nothing_left(client, anyio_backend_name):
+    async with attacked(lively, client, anyio_backend_name) as server:
         for count in moments:
             async with anyio.create_task_group() as tasks:
                 async with anysse.open_stream(server.url, client=client) as events:
@@ -246,7 +253,7 @@ async def test_closing_from_another_task_at_any_moment(
 
 
 async def test_a_reader_whose_task_group_is_cancelled_under_it(client: Any, anyio_backend_name: str) -> None:
-    async with serve(then=lively) as server, nothing_left(client, anyio_backend_name):
+    async with attacked(lively, client, anyio_backend_name) as server:
         for count in range(50):
             async with anyio.create_task_group() as tasks:
                 # The consumer is in another task, which nobody cancels.
@@ -471,7 +478,7 @@ async def test_a_proxy_whose_client_goes_away_at_any_moment(
     moments: range,
 ) -> None:
     with what_trio_says_of_abandoned_generators():
-        async with serve(then=lively) as server, nothing_left(client, anyio_backend_name):
+        async with attacked(lively, client, anyio_backend_name) as server:
             async with anyio.create_task_group() as tasks:
                 for count in moments:
                     visitor = Visitor(messages=1 + count % 9, count=count // 4, how=how)
@@ -511,7 +518,7 @@ async def test_a_proxy_that_is_cancelled_from_without(
     client: Any, anyio_backend_name: str, moments: range
 ) -> None:
     with what_trio_says_of_abandoned_generators():
-        async with serve(then=lively) as server, nothing_left(client, anyio_backend_name):
+        async with attacked(lively, client, anyio_backend_name) as server:
             async with anyio.create_task_group() as tasks:
                 for count in moments:
                     visitor = Visitor(messages=1000, count=0, how="disconnect")

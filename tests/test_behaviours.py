@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import anysse
@@ -212,7 +213,7 @@ async def test_req_12_an_empty_initial_id_sends_no_header(connect: Open) -> None
 @pytest.mark.parametrize(
     "url", ["http://h a/", "http:", "http://", "//host/", "http://127.0.0.1:99999/", "", 5, None]
 )
-async def test_req_13_a_bad_url_is_an_error_before_any_traffic(connect: Open, url: Any) -> None:
+def test_req_13_a_bad_url_is_an_error_before_any_traffic(connect: Open, url: Any) -> None:
     with pytest.raises(anysse.InvalidRequest) as caught:
         connect(url)
     assert caught.value.argument == "url"
@@ -221,7 +222,7 @@ async def test_req_13_a_bad_url_is_an_error_before_any_traffic(connect: Open, ur
 @pytest.mark.parametrize(
     "url", ["ftp://127.0.0.1/", "about:blank", "mailto:a@b.c", "javascript:alert(1)", "ws://h/"]
 )
-async def test_req_14_a_url_that_is_not_http_fails_before_any_traffic(connect: Open, url: str) -> None:
+def test_req_14_a_url_that_is_not_http_fails_before_any_traffic(connect: Open, url: str) -> None:
     with pytest.raises(anysse.InvalidRequest) as caught:
         connect(url)
     assert caught.value.argument == "url"
@@ -1077,6 +1078,7 @@ async def test_rec_31_a_body_is_not_sent_again_otherwise(connect: Open) -> None:
 
 async def test_rec_31_a_body_that_can_be_read_once_is_never_sent_empty(connect: Open) -> None:
     async def body() -> AsyncIterator[bytes]:
+        await anyio.lowlevel.checkpoint()
         yield b"once"
 
     async with scripted(feed(QUICK_LINE, "data: x\n\n")) as server:
@@ -1335,28 +1337,31 @@ async def sent_nothing(connection: Connection) -> None:
     await connection.hang()
 
 
+SCRIPT_FOR = {
+    "connecting": sent_nothing,
+    "connected": held("data: x\n\n"),
+    "waiting": feed("retry: 100000\ndata: x\n\n"),
+}
+
+
 @pytest.mark.parametrize("state", ["connecting", "connected", "waiting"])
 async def test_cls_09_cancelling_leaves_nothing(connect: Open, client: Any, state: str) -> None:
-    scripts = {
-        "connecting": sent_nothing,
-        "connected": held("data: x\n\n"),
-        "waiting": feed("retry: 100000\ndata: x\n\n"),
-    }
+    is_reached = anyio.Event()
 
-    async def read(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-        class Signal(anysse.Observer):
-            def observe(self, fact: anysse.Fact, /) -> None:
-                if isinstance(fact, anysse.StatusChanged) and fact.status == state:
-                    task_status.started()
+    class Signal(anysse.Observer):
+        def observe(self, fact: anysse.Fact, /) -> None:
+            if isinstance(fact, anysse.StatusChanged) and fact.status == state:
+                is_reached.set()
 
+    async def read() -> None:
         async with connect(server.url, observers=[Signal()]) as events:
             await everything(events)
 
-    async with scripted(scripts[state]) as server:
+    async with scripted(SCRIPT_FOR[state]) as server:
         async with anyio.create_task_group() as tasks:
-            await tasks.start(read)
-            if state == "connecting":
-                await server.requested(1)
+            tasks.start_soon(read)
+            await is_reached.wait()
+            await server.requested(1)
             tasks.cancel_scope.cancel()
         assert tasks.cancel_scope.cancelled_caught
         await server.all_idle()
@@ -1381,12 +1386,7 @@ async def test_cls_09_native_cancelling_leaves_nothing(
         async with connect(server.url, observers=[Signal()]) as events:
             await everything(events)
 
-    scripts = {
-        "connecting": sent_nothing,
-        "connected": held("data: x\n\n"),
-        "waiting": feed("retry: 100000\ndata: x\n\n"),
-    }
-    async with scripted(scripts[state]) as server:
+    async with scripted(SCRIPT_FOR[state]) as server:
         before = asyncio.all_tasks()
         task = asyncio.create_task(read())
         await reached.wait()
