@@ -96,7 +96,7 @@ losses = (
 
 
 def is_harmless(error: AnysseError) -> bool:
-    """DESIGN: not sent at all, or refused."""
+    """Whether it was not sent at all, or refused."""
     if isinstance(error, StreamTimeout):
         return error.phase in ("pool", "connect")
     if isinstance(error, StatusError):
@@ -119,7 +119,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.is_sent = False  # the request of this attempt
         self.is_ended = False
         self.delivered = False
-        self.may_send = True  # by the rule of DESIGN, after what happened last
+        self.may_send = True  # by the rule of `resend`, after what happened last
         self.method, self.key = "GET", False
         self.is_spent = self.was_acted_upon = False
         self.reconnection_time: float | None = None
