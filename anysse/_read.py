@@ -4,7 +4,16 @@ For those who look at the answer before they read it, and for use inside of gene
 """
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
+from contextlib import suppress
 from typing import Any, Literal, Protocol, TypeAlias, final
 
 import anyio
@@ -141,13 +150,20 @@ class EventReader(AsyncIterator[ServerSentEvent]):
 
     async def aclose(self) -> None:
         """Leave the response's iterator in order. The response itself is its owner's to close."""
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            try:
-                for _ in range(MAX_PULLS):
-                    await anext(self._chunks)
-            except Exception:  # noqa: BLE001, S110 - it was cut off on purpose, however the library calls that
-                pass
+        # What is nested unwinds if it is asked once more; closing the outer generator leaves the inner ones.
+        await _cut_off(self._pull)
+        if isinstance(self._chunks, AsyncGenerator):
+            await _cut_off(self._chunks.aclose)
+
+    async def _pull(self) -> None:
+        for _ in range(MAX_PULLS):
+            await anext(self._chunks)
+
+
+async def _cut_off(function: Callable[[], Awaitable[object]]) -> None:
+    with anyio.CancelScope() as scope, suppress(Exception):  # on purpose, whatever the source calls that
+        scope.cancel()
+        await function()
 
 
 @final
