@@ -228,7 +228,7 @@ def read_events(
     content type are the caller's to look at; what the source itself raises leaves as it is.
 
     Args:
-        response: A streaming response of httpx or httpx2, whose body was not read; or what gives its bytes.
+        response: A streaming response of httpx or httpx2, or one that was read whole; or what gives bytes.
         last_event_id: The last event ID before it.
         done: The data of the event that ends the stream, or a test of it, as with ``open_stream``.
         on_comment: Is called with the text of every comment.
@@ -238,7 +238,10 @@ def read_events(
     Raises:
         InvalidRequest: An argument is wrong.
     """
-    if hasattr(response, "aiter_raw"):
+    content = _content_of(response)
+    if content is not None:
+        inflater, source = None, _Whole(content)
+    elif hasattr(response, "aiter_raw"):
         inflater, source = _inflater(response), response.aiter_raw()
     elif isinstance(response, AsyncIterable):
         inflater, source = None, response
@@ -266,7 +269,10 @@ def iter_events(
     Raises:
         InvalidRequest: An argument is wrong.
     """
-    if hasattr(response, "iter_raw"):
+    content = _content_of(response)
+    if content is not None:
+        inflater, source = None, (content,)
+    elif hasattr(response, "iter_raw"):
         inflater, source = _inflater(response), response.iter_raw()
     elif isinstance(response, Iterable) and not isinstance(response, str | bytes | bytearray | memoryview):
         inflater, source = None, response
@@ -299,3 +305,26 @@ def _inflater(response: Any) -> Inflater | None:
         return Inflater(codings) if codings else None
     except BadCoding as exc:
         raise ResponseError(str(exc)) from exc
+
+
+def _content_of(response: object) -> bytes | None:
+    """The body of a response that was read whole before, as those of httpx's mocks are, or None."""
+    if not getattr(response, "is_stream_consumed", False):
+        return None
+    try:
+        content: bytes = response.content  # type: ignore[attr-defined]
+    except RuntimeError:  # it was not read, but streamed: its own error will say so
+        return None
+    return content
+
+
+class _Whole(AsyncIterator[bytes]):
+    """Gives one piece. No generator, which would have to be closed."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()

@@ -15,7 +15,7 @@ import pytest
 import anysse
 from anysse import ServerSentEvent, iter_events, read_events
 from tests.server import Connection, feed, serve
-from tests.streams import held_stream, memory_client, turns
+from tests.streams import held_stream, memory_client, stream_of, turns
 
 TWO = b"id: 1\ndata: one\n\n: comment\nretry: 2500\nevent: e\ndata: two\n\n"
 
@@ -238,6 +238,31 @@ async def test_a_response_of_a_client_that_is_not_async(library: ModuleType) -> 
     async with serve(feed(TWO), compressed) as server:
         for _ in range(2):
             assert await anyio.to_thread.run_sync(read, server.url) == ["one", "two"]
+
+
+async def test_a_response_that_was_read_whole(library: ModuleType) -> None:
+    """Those of the libraries' mocks are, too; what was compressed is not any more."""
+
+    def respond(request: Any) -> Any:
+        headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
+        return library.Response(200, headers=headers, content=gzip.compress(TWO))
+
+    mock = library.MockTransport(respond)
+    async with library.AsyncClient(transport=mock) as client:
+        async with client.stream("GET", "http://a/") as response:
+            assert data_of([event async for event in read_events(response)]) == ["one", "two"]
+        response = await client.get("http://a/")
+        assert data_of([event async for event in read_events(response)]) == ["one", "two"]
+    with library.Client(transport=mock) as client:
+        assert data_of(list(iter_events(client.get("http://a/")))) == ["one", "two"]
+
+
+async def test_a_response_that_was_streamed_before_says_so(library: ModuleType) -> None:
+    async with memory_client(library, stream_of(TWO)) as client:
+        async with client.stream("GET", "http://a/") as response:
+            assert b"".join([part async for part in response.aiter_raw()]) == TWO
+            with pytest.raises(library.StreamConsumed):
+                assert [event async for event in read_events(response)]
 
 
 async def test_the_errors_of_the_source_leave_as_they_are(library: ModuleType) -> None:
