@@ -11,12 +11,20 @@ import anyio
 
 from ._events import ServerSentEvent
 
-Batch: TypeAlias = tuple[Sequence[ServerSentEvent], str]
-"""What one read brought, and the last event ID after all of it: blocks without data move that, too."""
+Batch: TypeAlias = tuple[Sequence[ServerSentEvent], str, int]
+"""Events of one read or more, the last event ID after them, and of how many bytes they are.
+
+The last event ID is not always that of the last event: blocks without data move it, too.
+"""
+
+READ_SIZE = 65_536
+"""Bytes of one read, at most."""
 
 
 class Mailbox:
-    """One task puts batches, another takes them, in order; at most ``size`` of them wait.
+    """One task puts batches, another takes them, in order.
+
+    At most ``size`` of them wait, and ``size`` times 64 KiB; a batch that is larger by itself waits alone.
 
     Cancelling either side at any moment loses no batch and doubles none.
     """
@@ -26,6 +34,9 @@ class Mailbox:
         # Who puts is woken once half of the room is free: a wake-up for each batch costs more than the batch.
         self._low_mark = size // 2
         self._count = 0
+        # Large events come of many reads: what waits is bounded in bytes, too.
+        self._capacity = size * READ_SIZE
+        self._bytes = 0
         self._arrival: anyio.Event | None = None
         self._room: anyio.Event | None = None
         self._late: Batch | None = None
@@ -57,6 +68,9 @@ class Mailbox:
 
         After the end it is dropped: who puts may be about to be cancelled, with a read in its hands.
         """
+        size = batch[2]
+        if self._bytes and self._bytes + size > self._capacity:
+            return False
         try:
             self._send.send_nowait(batch)
         except anyio.WouldBlock:
@@ -64,6 +78,7 @@ class Mailbox:
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             return True
         self._count += 1
+        self._bytes += size
         if self._arrival is not None:
             self._wake()
         return True
@@ -83,7 +98,8 @@ class Mailbox:
                 raise
             return late
         self._count -= 1
-        if self._room is not None and self._count <= self._low_mark:
+        self._bytes -= batch[2]
+        if self._room is not None and self._count <= self._low_mark and self._bytes * 2 <= self._capacity:
             self._room.set()
             self._room = None
         return batch

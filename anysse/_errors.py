@@ -275,7 +275,7 @@ _TIMEOUT_TEXTS: dict[TimeoutPhase, str] = {
     "response": "no response from",
     "first_event": "no event from",
     "idle": "not a byte from",
-    "total": "the stream did not end, of",
+    "total": "no end of the event stream of",
 }
 _TIMEOUT_HINTS: dict[TimeoutPhase, str] = {
     "pool": "raise the client's limits: each open stream holds one of its connections",

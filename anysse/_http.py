@@ -55,6 +55,8 @@ DRAIN_LIMIT = 65_536
 """Bytes that are read after the end of interest, so that the connection can serve again."""
 DRAIN_GRACE = 0.1
 """Seconds for that."""
+MAX_CAUSES = 16
+"""How far back the reason of an error is looked for."""
 MAX_PULLS = 16_384
 """How often a parked body iterator is asked once more, to make it unwind: what it has read, 64 KiB at most,
 it gives first, and a chunk has six bytes at least."""
@@ -430,9 +432,19 @@ def _is_about_location(exc: Exception) -> bool:
 
 
 def _reason(exc: BaseException) -> str:
-    """The words of an error; some have none, and their cause has."""
-    text = str(exc)
-    if text:
-        return text
-    cause = exc.__cause__ or exc.__context__
-    return _reason(cause) if cause is not None else type(exc).__name__
+    """The words of an error: those of the system where it had any, since libraries often hide them."""
+    causes = list(_causes(exc))
+    said = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
+    return next((text for text in [*said, *map(str, causes)] if text), type(exc).__name__)
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it; of several connections that failed, the first."""
+    link: BaseException | None = exc
+    for _ in range(MAX_CAUSES):
+        if link is None:
+            return
+        yield link
+        link = (
+            link.exceptions[0] if isinstance(link, BaseExceptionGroup) else link.__cause__ or link.__context__
+        )

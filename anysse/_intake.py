@@ -34,7 +34,7 @@ class Intake:
         self._done = done
         self.is_over: bool = False
         """Whether nothing is to be taken any more: it is done, or there is an error."""
-        self.error: EventTooLarge | None = None
+        self.error: Exception | None = None
         """What is wrong with the stream; what came before it is still to be delivered."""
         self.last_event_id: str = last_event_id
         """The last event ID after all that was taken."""
@@ -56,18 +56,30 @@ class Intake:
             events = self._parser.feed(chunk)
         except EventTooLarge as error:
             events, self.error, self.is_over = error.events, error, True
+        if self._done is not None:
+            return self._until_done(events, self._done)
         self.last_event_id = self._parser.last_event_id
-        return events if self._done is None else self._until_done(events, self._done)
+        return events
 
     def _until_done(self, events: Sequence[ServerSentEvent], done: Done) -> Sequence[ServerSentEvent]:
         for index, event in enumerate(events):
-            is_text = isinstance(done, str)
-            if event.data == done if is_text else done(event):  # type: ignore[operator]
-                # What follows is not of this stream any more, whatever it is.
-                self.is_over, self.error = True, None
-                self.last_event_id = event.id
-                return events[:index] if is_text else events[: index + 1]
+            try:
+                is_done = _is_done(event, done)
+            except Exception as exc:  # noqa: BLE001 - the caller's own: raised after what came before it
+                self.is_over, self.error = True, exc
+                return events[:index]
+            self.last_event_id = event.id
+            if not is_done:
+                continue
+            # What follows is not of this stream any more, whatever it is.
+            self.is_over, self.error = True, None
+            return events[:index] if isinstance(done, str) else events[: index + 1]
+        self.last_event_id = self._parser.last_event_id
         return events
+
+
+def _is_done(event: ServerSentEvent, done: Done) -> bool:
+    return event.data == done if isinstance(done, str) else done(event)
 
 
 def check_done(done: object) -> None:

@@ -17,5 +17,6 @@ def follow_environment() -> None:
     logger.setLevel(level)
 
 
-# Once, as the package is imported.
+# Once, as the package is imported. Without a handler Python would print warnings by itself.
 follow_environment()
+logger.addHandler(logging.NullHandler())

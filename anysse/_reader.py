@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 from anyio.lowlevel import checkpoint
 
-from ._delivery import Batch, Mailbox
+from ._delivery import READ_SIZE, Batch, Mailbox
 from ._errors import StreamDropped, StreamError, StreamTimeout, TimeoutPhase
-from ._events import ServerSentEvent, StreamResponse
+from ._events import StreamResponse
 from ._http import Connection, Exchange
 from ._intake import Intake
 from ._log import logger
@@ -28,8 +28,6 @@ from ._session import Session, Step, Stop, Wait
 if TYPE_CHECKING:
     import httpx
 
-PIECE = 65_536
-"""Bytes that one item of the mailbox comes from, at most."""
 FAIR_SHARE = 32
 """Reads in a row that need not wait, before other tasks get their turn."""
 
@@ -121,6 +119,7 @@ class Reader:
         self._is_hurried = False  # asked for while the last connection is still being closed
         self._reading: anyio.CancelScope | None = None
         self._is_restarting = False
+        self._bytes_taken = 0  # since the last batch
         self._head: StreamResponse | None = None  # of this attempt
 
     # --- what others may ask of it; never waits ---
@@ -312,10 +311,10 @@ class Reader:
                 raise exchange.translate(exc) from exc
             now = anyio.current_time()
             watch.on_bytes(now)
-            for piece in (chunk,) if len(chunk) <= PIECE else pieces_of(chunk):
-                events = self._take(piece, intake, watch, now)
-                if events is not None and not mailbox.put_nowait((events, intake.last_event_id)):
-                    await self._put_late((events, intake.last_event_id), watch)
+            for piece in (chunk,) if len(chunk) <= READ_SIZE else pieces_of(chunk):
+                batch = self._take(piece, intake, watch, now)
+                if batch is not None and not mailbox.put_nowait(batch):
+                    await self._put_late(batch, watch)
                 if intake.is_over:
                     return await self._finish(exchange, intake)
             if self._is_restarting and session.may_restart:
@@ -328,12 +327,11 @@ class Reader:
             raise cut
         return self._ended(session.ended())
 
-    def _take(
-        self, chunk: bytes, intake: Intake, watch: SilenceWatch, now: float
-    ) -> Sequence[ServerSentEvent] | None:
+    def _take(self, chunk: bytes, intake: Intake, watch: SilenceWatch, now: float) -> Batch | None:
         """Parse what was read; give what is to be delivered, or None where nothing is."""
         counters, session = self.counters, self._session
         counters.bytes_received += len(chunk)
+        self._bytes_taken += len(chunk)
         counters.last_byte_at = now
         events = intake.take(chunk)
         if events or intake.is_done:
@@ -344,7 +342,10 @@ class Reader:
         session.received(
             intake.last_event_id, intake.reconnection_time, now, has_events=bool(events) or intake.is_done
         )
-        return events if events or has_moved else None
+        if not events and not has_moved:
+            return None
+        size, self._bytes_taken = self._bytes_taken, 0
+        return events, intake.last_event_id, size
 
     async def _put_late(self, batch: Batch, watch: SilenceWatch) -> None:
         """Wait for the consumer. What is received is delivered: no restart may cut this short."""
@@ -394,7 +395,7 @@ class Reader:
 
 def pieces_of(chunk: bytes) -> Iterator[bytes]:
     """Cut what came at once: an HTTP library reads 64 KiB at most, but a transport may give anything."""
-    return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
+    return (chunk[start : start + READ_SIZE] for start in range(0, len(chunk), READ_SIZE))
 
 
 def tell(observers: Sequence[Observer], fact: Fact) -> None:

@@ -134,7 +134,7 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
         while True:
             self._last_event_id = self._pending_id
             try:
-                events, self._pending_id = self._mailbox.take_nowait()
+                events, self._pending_id, _size = self._mailbox.take_nowait()
             except (anyio.WouldBlock, anyio.EndOfStream):
                 return None
             self._pending = iter(events)

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anysse import ServerSentEvent
-from anysse._delivery import Batch, Mailbox
+from anysse._delivery import READ_SIZE, Batch, Mailbox
 
 
 def batch(number: int) -> Batch:
-    return [ServerSentEvent(data=str(number))], str(number)
+    return [ServerSentEvent(data=str(number))], str(number), 10
 
 
 def numbers(mailbox: Mailbox) -> list[int]:
@@ -30,6 +30,27 @@ def numbers(mailbox: Mailbox) -> list[int]:
 
 
 # --- without waiting ---
+
+
+def test_what_waits_is_bounded_in_bytes_too() -> None:
+    mailbox = Mailbox(4)
+    large = ([ServerSentEvent(data="large")], "1", 3 * READ_SIZE)
+    assert mailbox.put_nowait(large)
+    assert not mailbox.put_nowait(large)
+    assert mailbox.put_nowait(batch(2))
+    assert mailbox.take_nowait() == large
+    assert mailbox.put_nowait(large)
+    mailbox.discard()
+
+
+def test_a_batch_above_the_bound_waits_alone() -> None:
+    mailbox = Mailbox(1)
+    huge = ([ServerSentEvent(data="huge")], "1", 256 * READ_SIZE)
+    assert mailbox.put_nowait(huge)
+    assert not mailbox.put_nowait(batch(2))
+    assert mailbox.take_nowait() == huge
+    assert mailbox.put_nowait(batch(2))
+    mailbox.discard()
 
 
 async def test_batches_come_in_order() -> None:

@@ -122,7 +122,11 @@ def test_what_cannot_tell_the_end_is_refused(done: Any) -> None:
         check_done(done)
 
 
-def test_an_error_of_the_done_test_leaves_as_itself() -> None:
-    fail: Callable[[ServerSentEvent], bool] = lambda event: 1 / 0 > 1  # noqa: E731
-    with pytest.raises(ZeroDivisionError):
-        intake(fail).take(b"data: a\n\n")
+def test_an_error_of_the_done_test_comes_after_the_events_before_it() -> None:
+    fail: Callable[[ServerSentEvent], bool] = lambda event: 1 / int(event.data) > 1  # noqa: E731
+    it = intake(fail)
+    assert data_of(it.take(b"id: 1\ndata: 2\n\nid: 2\ndata: 0\n\nid: 3\ndata: 1\n\n")) == ["2"]
+    assert it.is_over
+    assert not it.is_done
+    assert isinstance(it.error, ZeroDivisionError)
+    assert it.last_event_id == "1"
