@@ -168,14 +168,15 @@ def open_stream(
         done: The data of the event that ends the stream, which is not delivered then; or a test of an
             event that is. An end without it is a ``StreamDropped``.
         prepare: Called before every attempt with its request and an ``Attempt``; may change the request, or
-            give another one. Asked once more after a 401. May be async.
+            give another one. Asked once more after a 401, unless ``retry`` is None. May be async; its time
+            counts towards no timeout but ``total``.
         accept_response: Asked whether to read a response, in place of the check of status and content
             type; may be async. A 204 always completes the stream.
         on_comment: Called with the text of every comment, as it is read.
         max_event_size: Bytes of one event's lines. A larger one is an ``EventTooLarge``.
         oversize: ``"skip"`` leaves larger events out instead.
         buffer: How many reads, of at most 64 KiB each, may wait for the consumer before the server is held
-            back.
+            back. An event that is larger than all of that waits alone.
         https_only: Refuse ``http://``, but for literal loopback addresses.
         observers: Who is told of the stream's life.
 

@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from ._delivery import READ_SIZE, Batch, Mailbox
 from ._errors import StreamDropped, StreamError, StreamTimeout, TimeoutPhase
-from ._events import StreamResponse
+from ._events import Headers, StreamResponse
 from ._http import Connection, Exchange
 from ._intake import Intake
 from ._log import logger
@@ -233,6 +233,8 @@ class Reader:
     async def _exchange(self, attempt: Attempt) -> Exchange:
         request = await self._request(attempt)
         self._tell(AttemptStarted(attempt=attempt, url=self._plan.url))
+        headers = Headers(request.headers.multi_items())  # ours hide what is secret
+        logger.debug("attempt %d: %s %s", attempt.number, request.method, headers)
         logger.info("connecting to %s", redact_url(self._plan.url))
         try:
             return await self._connection.exchange(request, learnt_id=self._session.learnt_id)
@@ -268,6 +270,7 @@ class Reader:
         self._session.opened(now)
         self._tell(Connected(response=exchange.head))
         logger.info("connected to %s", redact_url(exchange.head.url))
+        logger.debug("status %d, %s", exchange.head.status_code, exchange.head.headers)
         try:
             return await self._read_watched(exchange, now)
         except StreamError as error:
