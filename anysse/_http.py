@@ -37,6 +37,7 @@ from ._errors import (
 from ._events import Headers, StreamResponse
 from ._inflate import BadCoding, Inflater
 from ._request import RequestTemplate, check_transport, check_url
+from ._unwind import unwind
 
 if TYPE_CHECKING:
     import ssl
@@ -57,9 +58,6 @@ DRAIN_GRACE = 0.1
 """Seconds for that."""
 MAX_CAUSES = 16
 """How far back the reason of an error is looked for."""
-MAX_PULLS = 16_384
-"""How often a parked body iterator is asked once more, to make it unwind: what it has read, 64 KiB at most,
-it gives first, and a chunk has six bytes at least."""
 
 
 def library_of(client: object, given: object) -> ModuleType:
@@ -169,19 +167,8 @@ class Exchange:
     async def aclose(self) -> None:
         """Give the connection back where the body was read to its end, else close it."""
         with anyio.move_on_after(CLOSE_GRACE, shield=True):
-            await self._unwind()
+            await unwind(self._raw)
             await self._response.aclose()
-
-    async def _unwind(self) -> None:
-        """Make the nested generators of the library leave in order.
-
-        Left parked at a yield, trio finds them in the garbage, and warns. In a cancelled scope they
-        raise from wherever they are; what is in their buffers they may give first.
-        """
-        with anyio.CancelScope() as scope, suppress(StopAsyncIteration, *self.errors):
-            scope.cancel()
-            for _ in range(MAX_PULLS):
-                await anext(self._raw)
 
 
 class Inflated:
@@ -294,7 +281,7 @@ class Connection:
             method = redirected_method(exchange.head.status_code, request.method)
             if method is None:
                 return exchange, ""
-            url, refusal = self._target(request, method, exchange, is_trusted=is_trusted)
+            url, refusal = self._target(request, method, exchange)
             if refusal or hops == MAX_REDIRECTS:
                 return exchange, refusal or f"it redirects more than {MAX_REDIRECTS} times"
             # Once something was left behind, it stays behind, even where the way leads back.
@@ -317,9 +304,7 @@ class Connection:
         finally:
             await exchange.aclose()
 
-    def _target(
-        self, request: "httpx.Request", method: str, exchange: Exchange, *, is_trusted: bool
-    ) -> tuple[Any, str]:
+    def _target(self, request: "httpx.Request", method: str, exchange: Exchange) -> tuple[Any, str]:
         """Where a redirect leads, and why it is not followed, if it is not."""
         location = exchange.head.headers.get("location")
         if location is None:
@@ -334,13 +319,13 @@ class Connection:
             return None, "it redirects to what is no URL"
         if request.url.scheme == "https" and url.scheme != "https":
             return None, "it redirects from https to http"
-        return url, self._body_refusal(request, method, url, is_trusted=is_trusted)
+        return url, self._body_refusal(request, method, url)
 
-    def _body_refusal(self, request: "httpx.Request", method: str, url: Any, *, is_trusted: bool) -> str:
+    def _body_refusal(self, request: "httpx.Request", method: str, url: Any) -> str:
         has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
         if method != request.method or not has_body:
             return ""
-        if not is_trusted or not is_same_origin(request.url, url):
+        if not is_same_origin(request.url, url):
             return "it redirects a request with a body to another origin"
         return "it redirects a body that can be read only once" if self._template.is_body_spent else ""
 

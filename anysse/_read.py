@@ -5,18 +5,13 @@ For those who look at the answer before they read it, and for use inside of gene
 
 from collections import deque
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
     Callable,
     Iterable,
     Iterator,
 )
-from contextlib import suppress
 from typing import Any, Literal, Protocol, TypeAlias, final
-
-import anyio
 
 from ._answer import content_codings
 from ._errors import InvalidRequest, ResponseError, StreamDropped
@@ -24,10 +19,7 @@ from ._events import ServerSentEvent
 from ._inflate import BadCoding, Inflater
 from ._intake import Done, Intake, check_done
 from ._parser import MAX_EVENT_SIZE
-
-MAX_PULLS = 16_384
-"""How often a parked body iterator is asked once more, to make it unwind: what it has read, 64 KiB at most,
-it gives first, and a chunk has six bytes at least."""
+from ._unwind import unwind
 
 
 class AsyncResponse(Protocol):
@@ -150,20 +142,7 @@ class EventReader(AsyncIterator[ServerSentEvent]):
 
     async def aclose(self) -> None:
         """Leave the response's iterator in order. The response itself is its owner's to close."""
-        # What is nested unwinds if it is asked once more; closing the outer generator leaves the inner ones.
-        await _cut_off(self._pull)
-        if isinstance(self._chunks, AsyncGenerator):
-            await _cut_off(self._chunks.aclose)
-
-    async def _pull(self) -> None:
-        for _ in range(MAX_PULLS):
-            await anext(self._chunks)
-
-
-async def _cut_off(function: Callable[[], Awaitable[object]]) -> None:
-    with anyio.CancelScope() as scope, suppress(Exception):  # on purpose, whatever the source calls that
-        scope.cancel()
-        await function()
+        await unwind(self._chunks)
 
 
 @final
@@ -238,13 +217,14 @@ def read_events(
     Raises:
         InvalidRequest: An argument is wrong.
     """
-    content = _content_of(response)
+    content, inflater = _content_of(response), None
+    source: AsyncIterable[bytes]
     if content is not None:
-        inflater, source = None, _Whole(content)
+        source = _Whole(content)
     elif hasattr(response, "aiter_raw"):
         inflater, source = _inflater(response), response.aiter_raw()
     elif isinstance(response, AsyncIterable):
-        inflater, source = None, response
+        source = response
     else:
         raise InvalidRequest(
             "response", f"must be a response or an async iterable of bytes, not {response!r:.80}"
@@ -269,13 +249,14 @@ def iter_events(
     Raises:
         InvalidRequest: An argument is wrong.
     """
-    content = _content_of(response)
+    content, inflater = _content_of(response), None
+    source: Iterable[bytes]
     if content is not None:
-        inflater, source = None, (content,)
+        source = (content,)
     elif hasattr(response, "iter_raw"):
         inflater, source = _inflater(response), response.iter_raw()
     elif isinstance(response, Iterable) and not isinstance(response, str | bytes | bytearray | memoryview):
-        inflater, source = None, response
+        source = response
     else:
         raise InvalidRequest("response", f"must be a response or an iterable of bytes, not {response!r:.80}")
     intake = _intake(done, on_comment, max_event_size, oversize, last_event_id)
