@@ -461,7 +461,7 @@ async def test_no_secret_of_a_request_is_logged_or_shown(
     library: ModuleType, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="anysse")
-    secret_id = held_stream(b"retry: 100\n\n", f"id: {SECRET}\ndata: {SECRET}\n\n".encode())
+    secret_id = held_stream(b"retry: 100\n\n", f"id: 7\ndata: {SECRET}\n\n".encode())
     answers = [Answer(status=503, headers=[("Set-Cookie", f"session={SECRET}")]), secret_id]
     facts: list[anysse.Fact] = []
 

@@ -19,7 +19,7 @@ PURE = {*FLOOR_0, *FLOOR_1, "_session", "_plan"}
 """No clock, no I/O, no event loop, no HTTP client: what these do is tested as plain values."""
 
 LOWER = {*FLOOR_0, *FLOOR_1, "_log", "_types"}
-FLOOR_2 = {"_session", "_plan", "_groups", "_delivery", "_request", "_http"}
+FLOOR_2 = {"_session", "_plan", "_groups", "_unwind", "_delivery", "_request", "_http"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     # room: (rooms it may know, third parties it may know)
     **{room: (set(FLOOR_0[:place]), set()) for place, room in enumerate(FLOOR_0)},
@@ -31,6 +31,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_session": (LOWER, set()),
     "_plan": ({*LOWER, "_session"}, set()),
     "_groups": (set(), {"anyio"}),
+    "_unwind": (set(), {"anyio"}),
     "_delivery": (LOWER, {"anyio"}),
     "_request": (LOWER, {"anyio"}),
     "_http": ({*LOWER, "_request"}, {"anyio", "httpx", "httpx2"}),

@@ -17,7 +17,7 @@ _LOGGERS: Final = ("anysse", "httpcore", "httpcore2")
 def logging_to_stderr(verbosity: int) -> Iterator[None]:
     """Log for as long as this lasts; where ``ANYSSE_LOG`` is set, somebody does so already."""
     loggers = [logging.getLogger(name) for name in _LOGGERS[: 1 if verbosity < 2 else None]]
-    if not verbosity and loggers[0].handlers:
+    if not verbosity and _handlers(loggers[0]):
         loggers = []
     level = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
     handler = logging.StreamHandler(sys.stderr)
@@ -26,10 +26,15 @@ def logging_to_stderr(verbosity: int) -> Iterator[None]:
         for logger in loggers:
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(level)
-            if not logger.handlers:
+            if not _handlers(logger):
                 stack.callback(logger.removeHandler, handler)
                 logger.addHandler(handler)
         yield
+
+
+def _handlers(logger: logging.Logger) -> list[logging.Handler]:
+    """Those that write: the library has one that does not, so that Python stays silent, too."""
+    return [handler for handler in logger.handlers if not isinstance(handler, logging.NullHandler)]
 
 
 class _EscapingFormatter(logging.Formatter):
