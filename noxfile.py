@@ -44,13 +44,24 @@ def pyenv_folders() -> Iterator[str]:
 os.environ["PATH"] = os.pathsep.join([*pyenv_folders(), os.environ["PATH"]])
 
 
-def run_tests(session: nox.Session, *arguments: str, library: str = "") -> None:
-    """Run pytest with the lines and branches counted, for the session `coverage`."""
+def run_tests(session: nox.Session, *arguments: str, library: str = "", backends: str = "") -> None:
+    """Run pytest with the lines and branches counted, for the session `coverage`.
+
+    Args:
+        session: The session.
+        arguments: For pytest.
+        library: One HTTP library; both where it is empty.
+        backends: Some of the backends; all where it is empty.
+    """
     COVERAGE.mkdir(parents=True, exist_ok=True)
     name = "".join(letter if letter.isalnum() else "-" for letter in session.name)
     for stale in COVERAGE.glob(f"data.{name}.*"):
         stale.unlink()
-    environment = {"ANYSSE_TEST_LIBRARY": library, "COVERAGE_FILE": str(COVERAGE / f"data.{name}")}
+    environment = {
+        "ANYSSE_TEST_LIBRARY": library,
+        "ANYSSE_TEST_BACKENDS": backends,
+        "COVERAGE_FILE": str(COVERAGE / f"data.{name}"),
+    }
     session.run("coverage", "run", "-m", "pytest", "-q", *arguments, *session.posargs, env=environment)
 
 
@@ -105,7 +116,7 @@ def lowest(session: nox.Session) -> None:
     )
     session.log("oldest: %s", ", ".join(line for line in pins.read_text().split("\n") if line[:1].isalpha()))
     session.install("-c", str(pins), "-e", ".[httpx2,trio]", *group("test"))
-    run_tests(session)
+    run_tests(session, backends="asyncio trio")
 
 
 @nox.session
@@ -113,7 +124,7 @@ def no_trio(session: nox.Session) -> None:
     """The tests where trio is not installed."""
     session.install("-e", ".[httpx2]", *group("test"))
     session.run("python", "-c", "import importlib.util as i; assert i.find_spec('trio') is None")
-    run_tests(session)
+    run_tests(session, library="httpx", backends="asyncio")
 
 
 @nox.session
@@ -131,7 +142,8 @@ def wheel(session: nox.Session) -> None:
         shutil.copy(ROOT / name, away)
     session.chdir(away)
     session.run("python", "-c", "import anysse; assert 'site-packages' in anysse.__file__, anysse.__file__")
-    session.run("pytest", "-q", *session.posargs)
+    environment = {"ANYSSE_TEST_LIBRARY": "httpx2", "ANYSSE_TEST_BACKENDS": "trio"}
+    session.run("pytest", "-q", *session.posargs, env=environment)
 
 
 @nox.session

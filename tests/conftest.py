@@ -25,7 +25,13 @@ def eager_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def available_backends() -> list[Any]:
-    """Give what `anyio_backend` takes, for each backend of this environment."""
+    """Give what `anyio_backend` takes: all that are installed, or those that nox names."""
+    named = os.environ.get("ANYSSE_TEST_BACKENDS", "").split()
+    return [backend for backend in installed_backends() if not named or backend.id in named]
+
+
+def installed_backends() -> list[Any]:
+    """Give each backend of this environment, with its options."""
     backends = [pytest.param(("asyncio", {"debug": True}), id="asyncio")]
     if sys.version_info >= (3, 12):
         backends.append(

@@ -213,18 +213,18 @@ async def test_req_12_an_empty_initial_id_sends_no_header(connect: Open) -> None
 @pytest.mark.parametrize(
     "url", ["http://h a/", "http:", "http://", "//host/", "http://127.0.0.1:99999/", "", 5, None]
 )
-def test_req_13_a_bad_url_is_an_error_before_any_traffic(connect: Open, url: Any) -> None:
+def test_req_13_a_bad_url_is_an_error_before_any_traffic(library: ModuleType, url: Any) -> None:
     with pytest.raises(anysse.InvalidRequest) as caught:
-        connect(url)
+        anysse.open_stream(url, client=library.AsyncClient(trust_env=False, verify=False))
     assert caught.value.argument == "url"
 
 
 @pytest.mark.parametrize(
     "url", ["ftp://127.0.0.1/", "about:blank", "mailto:a@b.c", "javascript:alert(1)", "ws://h/"]
 )
-def test_req_14_a_url_that_is_not_http_fails_before_any_traffic(connect: Open, url: str) -> None:
+def test_req_14_a_url_that_is_not_http_fails_before_any_traffic(library: ModuleType, url: str) -> None:
     with pytest.raises(anysse.InvalidRequest) as caught:
-        connect(url)
+        anysse.open_stream(url, client=library.AsyncClient(trust_env=False, verify=False))
     assert caught.value.argument == "url"
 
 

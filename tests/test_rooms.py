@@ -34,7 +34,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_unwind": (set(), {"anyio"}),
     "_delivery": (LOWER, {"anyio"}),
     "_request": (LOWER, {"anyio"}),
-    "_http": ({*LOWER, "_request"}, {"anyio", "httpx", "httpx2"}),
+    "_http": ({*LOWER, "_request", "_unwind"}, {"anyio", "httpx", "httpx2"}),
     "_reader": ({*LOWER, *FLOOR_2}, {"anyio"}),
     "_stream": ({*LOWER, *FLOOR_2, "_reader"}, {"anyio"}),
     "_open": ({*LOWER, *FLOOR_2, "_stream"}, {"anyio"}),
