@@ -103,7 +103,7 @@ class _Opening(AbstractAsyncContextManager[EventStream]):
         traceback: TracebackType | None,
     ) -> bool | None:
         assert self._lifetime is not None  # noqa: S101 - it was entered
-        return await self._lifetime.__aexit__(exc_type, exc, traceback)
+        return await self._lifetime.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - shielded within
 
 
 def open_stream(

@@ -592,6 +592,24 @@ async def test_an_error_without_words_has_those_of_its_cause(library: ModuleType
     assert "Connection reset by peer" in str(error)
 
 
+async def test_the_words_of_several_connections_that_failed_are_those_of_the_first(
+    library: ModuleType,
+) -> None:
+    theirs = library.ConnectError("All connection attempts failed")
+    theirs.__cause__ = ExceptionGroup("several", [OSError(113, "No route to host"), OSError(111, "Refused")])
+    async with memory_client(library, theirs) as client:
+        error = await refusal(anysse.open_stream("http://a/", client=client, retry=None))
+    assert "No route to host" in str(error)
+
+
+async def test_an_endless_chain_of_causes_is_followed_for_a_while(library: ModuleType) -> None:
+    theirs, other = library.ReadError(""), LookupError("")
+    theirs.__cause__, other.__cause__ = other, theirs
+    async with memory_client(library, theirs) as client:
+        error = await refusal(anysse.open_stream("http://a/", client=client, retry=None))
+    assert "ReadError" in str(error)
+
+
 async def test_an_error_that_is_no_failure_of_a_connection_leaves_as_itself(library: ModuleType) -> None:
     theirs = LookupError("a bug")
     async with memory_client(library, theirs) as client:

@@ -249,6 +249,17 @@ async def test_leaving_while_it_opens_sends_nothing_more(library: ModuleType) ->
         assert scope.cancelled_caught
 
 
+@pytest.mark.parametrize("has_own_group", [True, False])
+async def test_leaving_before_the_reader_had_its_first_turn(library: ModuleType, has_own_group: bool) -> None:
+    async with memory_client(library) as client, anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            async with anysse.open_stream(URL, client=client, task_group=None if has_own_group else tasks):
+                pytest.fail("entered")
+        assert scope.cancelled_caught
+    assert client.sent == []
+
+
 # --- in the caller's task group ---------------------------------------------------------------------------
 
 
