@@ -220,7 +220,7 @@ class Connection:
         self._auth = auth
         self._accept_response = accept_response
         self._response_timeout = template.timeouts.response
-        self.was_acted_upon = False
+        self.was_acted_upon: bool = False
         """Whether a redirect of the last request led on to its result, with another method."""
         library = template.library
         # What a connection may fail with; anything else is a bug, and leaves as itself.
