@@ -40,7 +40,6 @@ def _only_error(group: BaseExceptionGroup[BaseException]) -> BaseException | Non
 
 def _is_cancellation(error: BaseException) -> bool:
     """Whether it is one, or a group of nothing else: what a task group in a callback may leave behind."""
-    cancelled = anyio.get_cancelled_exc_class()
     if isinstance(error, BaseExceptionGroup):
-        return error.split(cancelled)[1] is None
-    return isinstance(error, cancelled)
+        return error.split(anyio.get_cancelled_exc_class())[1] is None
+    return isinstance(error, anyio.get_cancelled_exc_class())
