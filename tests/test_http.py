@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 import trustme
+from anyio.streams.tls import TLSListener
 
 import anysse
 from anysse import Timeouts
@@ -856,7 +857,7 @@ async def test_the_callers_tls_settings_count(library: ModuleType) -> None:
             await stream.send(f"{head}data: x\n\n".encode())
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    tls = anyio.streams.tls.TLSListener(listener, server_side, standard_compatible=False)
+    tls = TLSListener(listener, server_side, standard_compatible=False)
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     url = f"https://127.0.0.1:{port}/"
     async with anyio.create_task_group() as tasks:
@@ -877,7 +878,7 @@ async def test_a_certificate_that_is_not_trusted_is_a_connect_error(library: Mod
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     # A handshake that fails is the test's point, and not the listener's to raise.
-    tls = anyio.streams.tls.TLSListener(listener, server_side)
+    tls = TLSListener(listener, server_side)
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tls.serve, handle)

@@ -9,6 +9,7 @@ import logging
 import math
 import pickle
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -297,7 +298,10 @@ def deep() -> list[Any]:
         pytest.param(10**5000, id="huge"),
     ],
 )
-def test_json_that_cannot_be_serialised(client: Any, json: Any) -> None:
+def test_json_that_cannot_be_serialised(library: ModuleType, client: Any, json: Any) -> None:
+    with suppress(Exception):
+        library.Request("POST", URL, json=json)
+        pytest.skip("an older httpx sends NaN and lone surrogates")
     assert refused(client=client, method="POST", json=json).argument == "json"
 
 
