@@ -12,6 +12,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 LIBRARIES = {"httpx": ".[trio]", "httpx2": ".[httpx2,trio]"}
 GROUPS = nox.project.load_toml("pyproject.toml")
 COVERAGE = ROOT / ".coverage.d"
+PYTEST = ("-q", "-n", "2")  # much of a test's time is waiting
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
 # 127: httpx is what many users have.
 NOT_HERE = "ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913,ASYNC114,ASYNC124,ASYNC127"
@@ -44,25 +45,25 @@ def pyenv_folders() -> Iterator[str]:
 os.environ["PATH"] = os.pathsep.join([*pyenv_folders(), os.environ["PATH"]])
 
 
-def run_tests(session: nox.Session, *arguments: str, library: str = "", backends: str = "") -> None:
-    """Run pytest with the lines and branches counted, for the session `coverage`.
+def run_tests(session: nox.Session, *, library: str = "", backends: str = "", counted: bool = False) -> None:
+    """Run pytest.
 
     Args:
         session: The session.
-        arguments: For pytest.
         library: One HTTP library; both where it is empty.
         backends: Some of the backends; all where it is empty.
+        counted: Whether lines and branches are counted, for the session `coverage`. That takes time.
     """
+    environment = {"ANYSSE_TEST_LIBRARY": library, "ANYSSE_TEST_BACKENDS": backends}
+    if not counted:
+        session.run("pytest", *PYTEST, *session.posargs, env=environment)
+        return
     COVERAGE.mkdir(parents=True, exist_ok=True)
     name = "".join(letter if letter.isalnum() else "-" for letter in session.name)
     for stale in COVERAGE.glob(f"data.{name}.*"):
         stale.unlink()
-    environment = {
-        "ANYSSE_TEST_LIBRARY": library,
-        "ANYSSE_TEST_BACKENDS": backends,
-        "COVERAGE_FILE": str(COVERAGE / f"data.{name}"),
-    }
-    session.run("coverage", "run", "-m", "pytest", "-q", *arguments, *session.posargs, env=environment)
+    environment["COVERAGE_FILE"] = str(COVERAGE / f"data.{name}")
+    session.run("coverage", "run", "-m", "pytest", *PYTEST, *session.posargs, env=environment)
 
 
 @nox.session
@@ -102,7 +103,7 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session, library: str) -> None:
     """All but the slow tests, on one Python and over one HTTP library."""
     session.install("-e", LIBRARIES[library], *group("test"))
-    run_tests(session, library=library)
+    run_tests(session, library=library, counted=session.python == "3.11")
 
 
 @nox.session(venv_backend="uv")
@@ -124,7 +125,7 @@ def no_trio(session: nox.Session) -> None:
     """The tests where trio is not installed."""
     session.install("-e", ".[httpx2]", *group("test"))
     session.run("python", "-c", "import importlib.util as i; assert i.find_spec('trio') is None")
-    run_tests(session, library="httpx", backends="asyncio")
+    run_tests(session, library="httpx", backends="asyncio", counted=True)
 
 
 @nox.session
@@ -142,8 +143,7 @@ def wheel(session: nox.Session) -> None:
         shutil.copy(ROOT / name, away)
     session.chdir(away)
     session.run("python", "-c", "import anysse; assert 'site-packages' in anysse.__file__, anysse.__file__")
-    environment = {"ANYSSE_TEST_LIBRARY": "httpx2", "ANYSSE_TEST_BACKENDS": "trio"}
-    session.run("pytest", "-q", *session.posargs, env=environment)
+    run_tests(session, library="httpx2", backends="trio")
 
 
 @nox.session

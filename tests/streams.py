@@ -1,5 +1,6 @@
 """What tests of streams share: HTTP in memory, time that jumps, and an observer that remembers."""
 
+import gzip
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -13,6 +14,11 @@ import anysse
 from tests.server import EVENT_STREAM
 
 F = TypeVar("F")
+
+
+def gzip_of(data: bytes) -> bytes:
+    """Compress the same way at any time: the name of a test may have its bytes in it."""
+    return gzip.compress(data, mtime=0)
 
 
 @dataclass(kw_only=True)

@@ -25,7 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHOWN_URL = f"http://127.0.0.1:{DEMO_PORT}"
 
 # Not in every environment of nox.
-OPTIONAL = ("httpx2", "trio")
+OPTIONAL = {"import httpx2": "httpx2", "import trio": "trio", "from starlette.testclient": "httpx2"}
 
 # An indented fence (in a list, in a tab) counts too.
 BLOCK = re.compile(
@@ -79,7 +79,7 @@ backends = pytest.mark.parametrize(
 
 def missing_for(example: Example) -> list[str]:
     """The libraries that an example uses and this environment is without."""
-    return [name for name in OPTIONAL if f"import {name}" in example.code and not is_importable(name)]
+    return [name for line, name in OPTIONAL.items() if line in example.code and not is_importable(name)]
 
 
 @backends

@@ -1,7 +1,6 @@
 """One HTTP exchange: where redirects lead and what goes along, what is decompressed, whose error it is."""
 # ruff: noqa: SIM117 - a client, and a stream in it: two lines read better than one.
 
-import gzip
 import ssl
 import sys
 import tracemalloc
@@ -24,6 +23,7 @@ from tests.streams import (
     Answer,
     Recorder,
     data_of,
+    gzip_of,
     held_stream,
     in_virtual_time,
     memory_client,
@@ -334,16 +334,16 @@ EVENTS = b"data: one\n\ndata: two\n\n"
 @pytest.mark.parametrize(
     ("coding", "body"),
     [
-        ("gzip", gzip.compress(EVENTS)),
-        ("X-GZip", gzip.compress(EVENTS)),
-        ("gzip", gzip.compress(EVENTS[:11]) + gzip.compress(EVENTS[11:])),
+        ("gzip", gzip_of(EVENTS)),
+        ("X-GZip", gzip_of(EVENTS)),
+        ("gzip", gzip_of(EVENTS[:11]) + gzip_of(EVENTS[11:])),
         ("deflate", zlib.compress(EVENTS)),
         ("deflate", zlib.compress(EVENTS)[2:-4]),
-        ("gzip, gzip", gzip.compress(gzip.compress(EVENTS))),
-        ("deflate, gzip", gzip.compress(zlib.compress(EVENTS))),
+        ("gzip, gzip", gzip_of(gzip_of(EVENTS))),
+        ("deflate, gzip", gzip_of(zlib.compress(EVENTS))),
         ("identity", EVENTS),
         ("", EVENTS),
-        ("identity, gzip", gzip.compress(EVENTS)),
+        ("identity, gzip", gzip_of(EVENTS)),
     ],
 )
 @pytest.mark.parametrize("step", [1, 10_000])
@@ -369,7 +369,7 @@ async def test_a_coding_that_is_not_undone_is_an_error_of_the_answer(
 
 @pytest.mark.parametrize("cut", [1, 5, 15, 20, -1])
 async def test_a_compressed_body_that_ends_too_soon_was_cut_off(library: ModuleType, cut: int) -> None:
-    async with memory_client(library, coded("gzip", gzip.compress(EVENTS)[:cut])) as client:
+    async with memory_client(library, coded("gzip", gzip_of(EVENTS)[:cut])) as client:
         async with anysse.open_stream("http://a/", client=client, retry=None) as events:
             with pytest.raises(anysse.StreamDropped, match="compressed body ended too soon"):
                 await data_of(events)
@@ -404,7 +404,7 @@ def bomb(begin: bytes, size: int) -> bytes:
     once = squeeze.compress(begin)
     for _ in range(size // 2**20):
         once += squeeze.compress(b"x" * 2**20)
-    return gzip.compress(once + squeeze.flush())
+    return gzip_of(once + squeeze.flush())
 
 
 async def peak_of(block: Callable[[], Awaitable[None]]) -> int:

@@ -2,7 +2,6 @@
 # ruff: noqa: SIM117 - a server, and a response of it: two lines read better than one.
 
 import gc
-import gzip
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -15,7 +14,7 @@ import pytest
 import anysse
 from anysse import ServerSentEvent, iter_events, read_events
 from tests.server import Connection, feed, serve
-from tests.streams import held_stream, memory_client, stream_of, turns
+from tests.streams import gzip_of, held_stream, memory_client, stream_of, turns
 
 TWO = b"id: 1\ndata: one\n\n: comment\nretry: 2500\nevent: e\ndata: two\n\n"
 
@@ -172,9 +171,9 @@ async def test_after_an_event_over_the_limit_there_is_nothing_more() -> None:
 @pytest.mark.parametrize(
     ("coding", "body"),
     [
-        ("gzip", gzip.compress(TWO)),
+        ("gzip", gzip_of(TWO)),
         ("deflate", zlib.compress(TWO)),
-        ("gzip, gzip", gzip.compress(gzip.compress(TWO))),
+        ("gzip, gzip", gzip_of(gzip_of(TWO))),
         ("identity", TWO),
     ],
 )
@@ -193,7 +192,7 @@ async def test_a_coding_that_cannot_be_undone_is_an_error_at_once() -> None:
 
 async def test_a_compressed_body_that_ends_too_soon_or_is_none() -> None:
     with pytest.raises(anysse.StreamDropped, match="ended too soon"):
-        await both(gzip.compress(TWO)[:-4], coding="gzip")
+        await both(gzip_of(TWO)[:-4], coding="gzip")
     with pytest.raises(anysse.ResponseError, match="cannot be decompressed"):
         await both(TWO, coding="gzip")
     squeeze = zlib.compressobj(wbits=31)
@@ -209,7 +208,7 @@ async def test_a_bomb_comes_in_pieces() -> None:
     once = squeeze.compress(b"data: ") + b"".join([squeeze.compress(b"x" * 2**20) for _ in range(64)])
     once += squeeze.flush()
     with pytest.raises(anysse.EventTooLarge):
-        await both(gzip.compress(once), coding="gzip, gzip", max_event_size=100)
+        await both(gzip_of(once), coding="gzip, gzip", max_event_size=100)
 
 
 # --- responses of the libraries ---------------------------------------------------------------------------
@@ -217,7 +216,7 @@ async def test_a_bomb_comes_in_pieces() -> None:
 
 async def test_a_response_of_an_async_client(library: ModuleType) -> None:
     async def compressed(connection: Connection) -> None:
-        await connection.event_stream(gzip.compress(TWO), headers={"Content-Encoding": "gzip"})
+        await connection.event_stream(gzip_of(TWO), headers={"Content-Encoding": "gzip"})
 
     async with library.AsyncClient(trust_env=False, verify=False) as client:
         async with serve(feed(TWO), compressed) as server:
@@ -229,7 +228,7 @@ async def test_a_response_of_an_async_client(library: ModuleType) -> None:
 
 async def test_a_response_of_a_client_that_is_not_async(library: ModuleType) -> None:
     async def compressed(connection: Connection) -> None:
-        await connection.event_stream(gzip.compress(TWO), headers={"Content-Encoding": "gzip"})
+        await connection.event_stream(gzip_of(TWO), headers={"Content-Encoding": "gzip"})
 
     def read(url: str) -> list[str]:
         with library.Client(trust_env=False, verify=False) as client, client.stream("GET", url) as response:
@@ -245,7 +244,7 @@ async def test_a_response_that_was_read_whole(library: ModuleType) -> None:
 
     def respond(request: Any) -> Any:
         headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
-        return library.Response(200, headers=headers, content=gzip.compress(TWO))
+        return library.Response(200, headers=headers, content=gzip_of(TWO))
 
     mock = library.MockTransport(respond)
     async with library.AsyncClient(transport=mock) as client:

@@ -63,11 +63,20 @@ async def flood(count: int) -> AsyncIterator[bytes]:
         yield b"a"
 
 
-async def test_a_flood_is_left_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_is_left_after_a_moment(
+    monkeypatch: pytest.MonkeyPatch, anyio_backend_name: str
+) -> None:
+    """But not on trio: it sees a cancellation anyway, and would warn of what is left."""
     monkeypatch.setattr(_unwind, "UNWIND_GRACE", -1.0)
-    chunks = flood(1000)
-    await unwind(chunks)
-    assert [chunk async for chunk in chunks] == []
+    given: list[int] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for number in range(1000):
+            given.append(number)
+            yield b"a"
+
+    await unwind(chunks())
+    assert len(given) == (1000 if anyio_backend_name == "trio" else 1)
 
 
 async def test_what_was_read_is_taken_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,4 +73,4 @@ const server = createServer((request, response) => {
   if (route) route(request, response);
   else response.writeHead(404).end();
 });
-server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+server.listen(0, "127.0.0.1", () => process.stdout.write(`${server.address().port}\n`));
