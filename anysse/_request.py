@@ -81,6 +81,11 @@ class Body:
         return {"content": self.content, "data": self.data, "files": self.files, "json": self.json}
 
     @property
+    def is_made(self) -> bool:
+        """Whether the bytes are made of something else."""
+        return self.data is not None or self.json is not None
+
+    @property
     def is_rereadable(self) -> bool:
         """Whether ``content`` gives a new iterator each time it is asked for one."""
         return self.content is not None and not isinstance(self.content, AsyncIterator)
@@ -108,6 +113,8 @@ class RequestTemplate:
     timeouts: Timeouts
     https_only: bool = False
     user_agent: str
+    _content_type: str | None = None
+    """What goes with a body that was made of ``data`` or ``json``."""
     _once: OnceBody | None = None
     _jar_cookie: str | None = None
     """What the cookie jar put on the last request; any other ``Cookie`` is somebody's own."""
@@ -124,6 +131,20 @@ class RequestTemplate:
         else:
             wanted = f"a str, a URL or a {self.library.__name__}.Request"
             raise InvalidRequest("url", f"must be {wanted}, not {type_name(self.given)}")
+        self._copy_arguments()
+
+    def _copy_arguments(self) -> None:
+        """Keep what was handed over as it is now: the caller may change it while the stream goes on."""
+        library = self.library
+        kinds = {"params": library.QueryParams, "headers": library.Headers, "cookies": library.Cookies}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            try:
+                setattr(self, name, kind(value))
+            except Exception as exc:
+                raise self._blamed({name: value}, exc) from exc
 
     def _check_nothing_beside(self) -> None:
         beside = {"params": self.params, "headers": self.headers, "cookies": self.cookies}
@@ -251,9 +272,16 @@ class RequestTemplate:
             "cookies": self.cookies,
         } | self.body.arguments()
         try:
-            return self.client.build_request(self.method, self.given, **arguments)  # type: ignore[no-any-return]
+            request: Request = self.client.build_request(self.method, self.given, **arguments)
         except Exception as exc:
             raise self._blamed(arguments, exc) from exc
+        if self._content_type is not None:
+            request.headers.setdefault("Content-Type", self._content_type)
+        elif self.body.is_made and isinstance(request.stream, self.library.ByteStream):
+            # Made once: the caller may change what it was made of.
+            self._content_type = request.headers["content-type"]
+            self.body = Body(content=request.content)
+        return request
 
     def _blamed(self, arguments: Mapping[str, Any], error: Exception) -> InvalidRequest:
         """Find what the library choked on: an argument, what the client adds to every request, or the URL."""

@@ -620,6 +620,47 @@ def test_a_cookie_of_somebodys_own_stays_at_a_redirect(library: ModuleType) -> N
     assert second.headers["cookie"] == "from=redirect"
 
 
+@pytest.mark.parametrize("kind", ["json", "data"])
+def test_what_the_caller_changes_later_is_not_sent(library: ModuleType, kind: str) -> None:
+    arguments: dict[str, Any] = {
+        kind: {"messages": ["first"]},
+        "headers": {"X-Name": "first"},
+        "params": {"name": "first"},
+        "cookies": {"name": "first"},
+    }
+    bodies: list[tuple[bytes, str]] = []
+
+    async def main() -> None:
+        async with memory_client(library, Answer(status=503), held_stream()) as client:
+
+            def change(request: Any, attempt: anysse.Attempt) -> None:
+                arguments[kind]["messages"].append("second")
+                for name in ("headers", "params", "cookies"):
+                    arguments[name]["Later"] = "second"
+
+            opening = anysse.open_stream(
+                "http://h/",
+                client=client,
+                method="POST",
+                resend="always",
+                prepare=change,
+                retry=anysse.ExponentialBackoff(initial=0.1),
+                **arguments,
+            )
+            async with opening:
+                first, second = client.sent
+                assert first.content == second.content
+                assert b"second" not in second.content
+                assert first.headers == second.headers
+                assert first.url == second.url
+                bodies.append((second.content, second.headers["content-type"]))
+
+    anyio.run(main)
+    [(_, content_type)] = bodies
+    form = "application/x-www-form-urlencoded"
+    assert content_type == ("application/json" if kind == "json" else form)
+
+
 # --- a body that can be read once -------------------------------------------------------------------------
 
 
