@@ -36,7 +36,8 @@ from ._errors import (
 )
 from ._events import Headers, StreamResponse
 from ._inflate import BadCoding, Inflater
-from ._request import RequestTemplate, check_transport, check_url
+from ._request import RequestTemplate
+from ._sendable import check_transport, check_url
 from ._unwind import unwind
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from ._observer import Observer
 from ._options import Kind, Resend, Timeouts
 from ._parser import MAX_EVENT_SIZE
 from ._plan import StreamPlan, checked_observers, default_kind
-from ._request import Body, RequestTemplate, check_last_event_id, checked_auth
+from ._request import Body, RequestTemplate
 from ._retry import ExponentialBackoff, RetryPolicy
+from ._sendable import check_last_event_id, checked_auth
 from ._stream import EventStream
 
 if TYPE_CHECKING:

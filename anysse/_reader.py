@@ -22,7 +22,8 @@ from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, Ended,
 from ._options import StreamStatus
 from ._plan import StreamPlan
 from ._redact import redact_url
-from ._request import RequestTemplate, is_sendable_id
+from ._request import RequestTemplate
+from ._sendable import is_sendable_id
 from ._session import Session, Step, Stop, Wait
 
 if TYPE_CHECKING:

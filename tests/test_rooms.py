@@ -14,7 +14,7 @@ PACKAGE = Path(anysse.__file__).parent
 
 FLOOR_0 = ("_redact", "_events", "_errors", "_check")
 """In this order: each may know the ones before it."""
-FLOOR_1 = ("_answer", "_inflate", "_intake", "_observer", "_options", "_parser", "_retry")
+FLOOR_1 = ("_answer", "_inflate", "_intake", "_observer", "_options", "_parser", "_retry", "_sendable")
 PURE = {*FLOOR_0, *FLOOR_1, "_session", "_plan"}
 """No clock, no I/O, no event loop, no HTTP client: what these do is tested as plain values."""
 
@@ -33,7 +33,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_groups": (set(), {"anyio"}),
     "_unwind": (set(), {"anyio"}),
     "_delivery": (LOWER, {"anyio"}),
-    "_request": (LOWER, {"anyio"}),
+    "_request": (LOWER, set()),
     "_http": ({*LOWER, "_request", "_unwind"}, {"anyio", "httpx", "httpx2"}),
     "_reader": ({*LOWER, *FLOOR_2}, {"anyio"}),
     "_stream": ({*LOWER, *FLOOR_2, "_reader"}, {"anyio"}),
