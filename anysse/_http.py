@@ -168,8 +168,11 @@ class Exchange:
     async def aclose(self) -> None:
         """Give the connection back where the body was read to its end, else close it."""
         with anyio.move_on_after(CLOSE_GRACE, shield=True):
-            await unwind(self._raw)
-            await self._response.aclose()
+            try:
+                await unwind(self._raw)
+            finally:
+                with suppress(*self.errors):
+                    await self._response.aclose()
 
 
 class Inflated:
@@ -261,7 +264,7 @@ class Connection:
     async def aclose(self) -> None:
         """Close the client, if it is the stream's own."""
         if self._owns_client:
-            with anyio.move_on_after(CLOSE_GRACE, shield=True):
+            with anyio.move_on_after(CLOSE_GRACE, shield=True), suppress(*self._errors):
                 await self._client.aclose()
 
     # --- the way to an answer ---

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
+from ._check import check_callable
 from ._errors import EventTooLarge, InvalidRequest
 from ._events import ServerSentEvent
 from ._parser import EventStreamParser
@@ -14,7 +15,7 @@ Done: TypeAlias = str | Callable[[ServerSentEvent], bool]
 class Intake:
     """A parser, and an eye on the end of the stream."""
 
-    __slots__ = ("_done", "_parser", "error", "is_over", "last_event_id")
+    __slots__ = ("_done", "_on_comment", "_parser", "error", "is_over", "last_event_id")
 
     def __init__(
         self,
@@ -25,12 +26,14 @@ class Intake:
         oversize: Literal["raise", "skip"],
         last_event_id: str,
     ) -> None:
+        check_callable("on_comment", on_comment)
         self._parser = EventStreamParser(
             max_event_size=max_event_size,
             oversize=oversize,
-            on_comment=on_comment,
+            on_comment=None if on_comment is None else self._comment,
             last_event_id=last_event_id,
         )
+        self._on_comment = on_comment
         self._done = done
         self.is_over: bool = False
         """Whether nothing is to be taken any more: it is done, or there is an error."""
@@ -55,7 +58,8 @@ class Intake:
         try:
             events = self._parser.feed(chunk)
         except EventTooLarge as error:
-            events, self.error, self.is_over = error.events, error, True
+            events, self.error = error.events, self.error or error
+        self.is_over = self.error is not None
         if self._done is not None:
             return self._until_done(events, self._done)
         self.last_event_id = self._parser.last_event_id
@@ -71,11 +75,20 @@ class Intake:
             self.last_event_id = event.id
             if not is_done:
                 continue
-            # What follows is not of this stream any more, whatever it is.
-            self.is_over, self.error = True, None
+            self.is_over = True
+            if isinstance(self.error, EventTooLarge):
+                self.error = None  # What follows is not of this stream any more.
             return events[:index] if isinstance(done, str) else events[: index + 1]
         self.last_event_id = self._parser.last_event_id
         return events
+
+    def _comment(self, text: str) -> None:
+        """Tell of a comment; what the callback raises comes after the events of this read."""
+        if self.error is None and self._on_comment is not None:
+            try:
+                self._on_comment(text)
+            except Exception as exc:  # noqa: BLE001 - the caller's own
+                self.error = exc
 
 
 def _is_done(event: ServerSentEvent, done: Done) -> bool:

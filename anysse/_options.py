@@ -73,7 +73,8 @@ class Timeouts:
         if timeouts is None:
             return cls(connect=None, response=None, idle=None)
         check_seconds("timeouts", timeouts)
-        return cls(connect=min(10.0, timeouts), response=timeouts)
+        # Connecting ends first, so that a request that was never sent is known as such, and sent again.
+        return cls(connect=min(10.0, 0.9 * timeouts), response=timeouts)
 
     def idle_of(self, kind: Kind) -> float | None:
         """Give the idle timeout of a stream of this kind, in seconds or None."""

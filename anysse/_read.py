@@ -5,6 +5,7 @@ For those who look at the answer before they read it, and for use inside of gene
 
 from collections import deque
 from collections.abc import (
+    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Callable,
@@ -105,6 +106,7 @@ class EventReader(AsyncIterator[ServerSentEvent]):
     def __init__(self, body: _Body, chunks: AsyncIterator[bytes]) -> None:
         self._body = body
         self._chunks = chunks
+        self._is_cut = False
 
     @property
     def last_event_id(self) -> str:
@@ -122,8 +124,10 @@ class EventReader(AsyncIterator[ServerSentEvent]):
     async def __anext__(self) -> ServerSentEvent:
         """Wait for the next event.
 
+        Cancelling this call ends the body, as it does in httpx: the next one raises ``StreamDropped``.
+
         Raises:
-            StreamDropped: The body ended before its done event.
+            StreamDropped: The body ended before its done event, or reading it was cancelled before.
             EventTooLarge: An event exceeds the limit.
             ResponseError: The body cannot be decompressed.
         """
@@ -136,7 +140,13 @@ class EventReader(AsyncIterator[ServerSentEvent]):
             try:
                 chunk = await anext(self._chunks)
             except StopAsyncIteration:
+                if self._is_cut:
+                    raise StreamDropped("reading was cancelled before, which ended the body") from None
                 self._body.end()
+                raise
+            except BaseException:
+                # A generator that was cut off says that it is at its end from then on.
+                self._is_cut = isinstance(self._chunks, AsyncGenerator)
                 raise
             self._body.take(chunk)
 

@@ -115,6 +115,7 @@ class Reader:
         self.next_attempt_at: float | None = None
         self.finished = anyio.Event()
         self._life: anyio.CancelScope | None = None
+        self._task_id: int | None = None
         self._is_stopped = False
         self._hurry: anyio.Event | None = None
         self._is_hurried = False  # asked for while the last connection is still being closed
@@ -130,6 +131,10 @@ class Reader:
         self._is_stopped = True
         if self._life is not None:
             self._life.cancel()
+
+    def is_current_task(self) -> bool:
+        """Whether it is this task that asks: it cannot wait for its own end."""
+        return anyio.get_current_task().id == self._task_id
 
     def reconnect(self) -> None:
         """Make the next attempt now: cut a wait short, or give up the connection.
@@ -151,6 +156,7 @@ class Reader:
 
     async def run(self) -> None:
         """Live until the stream is over, or ``stop`` is called."""
+        self._task_id = anyio.get_current_task().id
         try:
             with anyio.CancelScope() as self._life:
                 if self._is_stopped:
@@ -223,6 +229,7 @@ class Reader:
             finally:
                 self.counters.connected_at = None
                 await exchange.aclose()
+        raise RuntimeError("the context of an observer's admit() swallowed an exception")
 
     @asynccontextmanager
     async def _admitted(self, attempt: Attempt) -> AsyncIterator[None]:
@@ -266,6 +273,7 @@ class Reader:
         if exchange.head.status_code == 204:
             return self._session.finished()
         now = anyio.current_time()
+        self._is_restarting = False
         self.counters.connections += 1
         self.counters.connected_at = now
         self._session.opened(now)
@@ -278,10 +286,12 @@ class Reader:
             return self._failed(error)
 
     async def _read_watched(self, exchange: Exchange, now: float) -> Step:
-        plan, self._is_restarting = self._plan, False
+        plan = self._plan
         with anyio.CancelScope() as scope:
             watch = SilenceWatch(scope, plan.idle, plan.timeouts.first_event, now)
             self._reading = scope
+            if self._is_restarting:  # an observer asked for it, told of the connection
+                scope.cancel()
             try:
                 return await self._read(exchange, watch)
             finally:

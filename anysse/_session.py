@@ -233,6 +233,7 @@ class Session:
 
     def finished(self) -> Step:
         """The done event came, or the server said stop (204)."""
+        self.retry_count, self.last_error = 0, None
         self._move(StreamStatus.COMPLETED)
         return Stop()
 

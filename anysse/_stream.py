@@ -119,7 +119,6 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
         with self._guard:
             # Not between taking an event and recording it: a cancellation would lose it.
             await checkpoint()
-            self._streak = 0
             while not self._is_closed:
                 event = next(self._pending, None) or self._next_buffered()
                 if event is not None:
@@ -285,14 +284,18 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
 
     async def _leave(self) -> None:
         """End in order: a stream that is done may take a moment to give its connection back."""
-        if self._session.is_over:
-            await self._finish(2 * DRAIN_GRACE)
-        await self._end()
+        try:
+            if self._session.is_over:
+                await self._finish(2 * DRAIN_GRACE)
+        finally:  # a native cancellation goes through shields
+            await self._end()
 
     async def _end(self) -> None:
         self._close()
-        await self._finish(2 * CLOSE_GRACE)
-        self._mailbox.discard()
+        try:
+            await self._finish(2 * CLOSE_GRACE)
+        finally:
+            self._mailbox.discard()
 
     def _close(self) -> None:
         self._is_closed = True
@@ -300,6 +303,8 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
         self._reader.stop()
 
     async def _finish(self, grace: float) -> None:
+        if self._reader.is_current_task():  # a callback of ours closes the stream
+            return
         with anyio.move_on_after(grace, shield=True):
             await self._reader.finished.wait()
 

@@ -122,6 +122,22 @@ def test_what_cannot_tell_the_end_is_refused(done: Any) -> None:
         check_done(done)
 
 
+@pytest.mark.parametrize("done", [None, "[DONE]"])
+def test_an_error_of_on_comment_comes_after_the_events_of_its_read(done: str | None) -> None:
+    heard: list[int] = []
+
+    def fail(text: str) -> None:
+        heard.append(1 // int(text))
+
+    it = intake(done, on_comment=fail)
+    chunk = b":1\ndata: a\n\n:0\ndata: b\n\n:1\ndata: [DONE]\n\n"
+    assert data_of(it.take(chunk))[:2] == ["a", "b"]
+    assert heard == [1]
+    assert it.is_over
+    assert not it.is_done
+    assert isinstance(it.error, ZeroDivisionError)
+
+
 def test_an_error_of_the_done_test_comes_after_the_events_before_it() -> None:
     fail: Callable[[ServerSentEvent], bool] = lambda event: 1 / int(event.data) > 1  # noqa: E731
     it = intake(fail)

@@ -427,3 +427,13 @@ def test_a_wrong_argument_is_named(argument: str, value: Any) -> None:
         with pytest.raises(anysse.InvalidRequest) as caught:
             call(**{argument: value})
         assert caught.value.argument == argument
+
+
+async def test_reading_that_was_cancelled_is_not_taken_for_the_end(library: ModuleType) -> None:
+    async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+        async with client.stream("GET", "http://h/") as response, aclosing(read_events(response)) as events:
+            assert (await anext(events)).data == "x"
+            with anyio.move_on_after(0):
+                await anext(events)
+            with pytest.raises(anysse.StreamDropped, match="cancelled"):
+                await anext(events)

@@ -105,6 +105,13 @@ def status(code: int, retry_after: float | None = None) -> StatusError:
     return StatusError(status_code=code, retry_after=retry_after)
 
 
+def test_a_204_leaves_no_trouble_behind() -> None:
+    life = Life().begin()
+    life.again(life.fail())
+    assert life.finished() == Stop()
+    assert (life.retry_count, life.last_error) == (0, None)
+
+
 # --- an answer that is taken ---
 
 

@@ -1,8 +1,11 @@
 """What the user of a stream holds, reads and steers; its timeouts, in virtual time."""
 # ruff: noqa: SIM117 - a client, and a stream in it: two lines read better than one.
 
+import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -891,3 +894,118 @@ def test_retry_count_starts_anew_once_a_connection_lasted(library: ModuleType) -
         assert counts == [0, 1, 0, 1]
 
     in_virtual_time(main)
+
+
+# --- what a review found ----------------------------------------------------------------------------------
+
+
+async def test_what_was_buffered_is_not_handed_out_after_closing(library: ModuleType) -> None:
+    """Not even where a receive was about to take it."""
+    parts = [b"data: x\n\n"] * 40
+    async with memory_client(library, held_stream(*parts)) as client:
+        async with anysse.open_stream(URL, client=client) as events, anyio.create_task_group() as tasks:
+
+            async def read() -> None:
+                with pytest.raises(anyio.EndOfStream):
+                    await take(events, 100)
+
+            tasks.start_soon(read)
+            await turns(2)
+            await events.aclose()
+            with pytest.raises(anyio.ClosedResourceError):
+                await anext(events)
+
+
+async def test_an_observer_may_ask_for_a_new_connection_as_it_is_told_of_one(library: ModuleType) -> None:
+    stream: list[anysse.EventStream] = []
+
+    class Restless(anysse.Observer):
+        def observe(self, fact: anysse.Fact, /) -> None:
+            if isinstance(fact, anysse.Connected) and stream:
+                stream.pop().reconnect_now()
+
+    answers = [held_stream(b"retry: 100\n\n"), held_stream(b"data: x\n\n"), held_stream(b"data: y\n\n")]
+    async with memory_client(library, *answers) as client:
+        async with anysse.open_stream(URL, client=client, observers=[Restless()]) as events:
+            stream.append(events)
+            events.reconnect_now()
+            assert (await events.receive()).data == "y"
+            assert len(client.sent) == 3
+
+
+async def test_a_callback_may_close_the_stream(library: ModuleType) -> None:
+    stream: list[anysse.EventStream] = []
+
+    async def prepare(request: Any, attempt: anysse.Attempt) -> None:
+        if attempt.number == 2:
+            await stream[0].aclose()
+
+    async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+        with anyio.fail_after(1):
+            async with anysse.open_stream(URL, client=client, prepare=prepare) as events:
+                stream.append(events)
+                await events.receive()
+                events.reconnect_now()
+                assert await data_of(events) == []
+        assert len(client.sent) == 1
+
+
+async def test_an_observer_that_swallows_is_an_error(library: ModuleType) -> None:
+    class Swallower(anysse.Observer):
+        def admit(self, attempt: anysse.Attempt, /) -> Any:
+            return suppressing()
+
+    async with memory_client(library, held_stream(), held_stream()) as client:
+        with pytest.raises(RuntimeError, match=r"admit\(\) swallowed"):
+            async with anysse.open_stream(
+                URL, client=client, observers=[Swallower()], accept_response=lambda response: 1 / 0 > 1
+            ):
+                pass
+
+
+@asynccontextmanager
+async def suppressing() -> AsyncIterator[None]:
+    with suppress(ZeroDivisionError):
+        yield
+
+
+async def test_what_fails_while_closing_is_no_failure_of_the_stream(library: ModuleType) -> None:
+    class Body(library.AsyncByteStream):  # type: ignore[misc, name-defined]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"retry: 100\nid: 1\ndata: x\n\n"
+            raise library.ReadError("reset")
+
+        async def aclose(self) -> None:
+            raise library.CloseError("reset, too")
+
+    class Transport(library.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        async def handle_async_request(self, request: Any) -> Any:
+            await turns(1)
+            return library.Response(200, headers={"Content-Type": "text/event-stream"}, stream=Body())
+
+        async def aclose(self) -> None:
+            raise library.CloseError("this as well")
+
+    client = library.AsyncClient(transport=Transport())
+    async with anysse.open_stream(URL, client=client, kind="feed") as events:
+        assert [(await events.receive()).id for _ in range(2)] == ["1", "1"]
+
+
+async def test_a_native_cancellation_while_leaving_leaves_nothing(
+    library: ModuleType, anyio_backend_name: str
+) -> None:
+    if anyio_backend_name != "asyncio":
+        pytest.skip("asyncio's own")
+    for ticks in range(30):
+        async with memory_client(library, stream_of(b"data: x\n\n")) as client:
+
+            async def leave(client: Any = client) -> None:
+                async with anysse.open_stream(URL, client=client, kind="reply") as events:
+                    await data_of(events)
+
+            task = asyncio.get_running_loop().create_task(leave())
+            await turns(ticks)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    gc.collect()
