@@ -288,7 +288,7 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
             if self._session.is_over:
                 await self._finish(2 * DRAIN_GRACE)
         finally:  # a native cancellation goes through shields
-            await self._end()
+            await self._end()  # noqa: ASYNC102 - it shields itself, for a bounded time
 
     async def _end(self) -> None:
         self._close()
