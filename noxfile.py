@@ -12,6 +12,8 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 LIBRARIES = {"httpx": ".[trio]", "httpx2": ".[httpx2,trio]"}
 GROUPS = nox.project.load_toml("pyproject.toml")
 COVERAGE = ROOT / ".coverage.d"
+# Each on two Pythons: a fourth backend would cost minutes.
+BACKENDS = {"3.12": "asyncio-eager uvloop trio", "3.13": "asyncio asyncio-eager trio"}
 PYTEST = ("-q", "-n", "2")  # much of a test's time is waiting
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
 # 127: httpx is what many users have.
@@ -103,7 +105,8 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session, library: str) -> None:
     """All but the slow tests, on one Python and over one HTTP library."""
     session.install("-e", LIBRARIES[library], *group("test"))
-    run_tests(session, library=library, counted=session.python == "3.11")
+    backends = BACKENDS.get(str(session.python), "")
+    run_tests(session, library=library, backends=backends, counted=session.python == "3.11")
 
 
 @nox.session(venv_backend="uv")
@@ -117,7 +120,7 @@ def lowest(session: nox.Session) -> None:
     )
     session.log("oldest: %s", ", ".join(line for line in pins.read_text().split("\n") if line[:1].isalpha()))
     session.install("-c", str(pins), "-e", ".[httpx2,trio]", *group("test"))
-    run_tests(session, backends="asyncio trio")
+    run_tests(session, backends="trio")
 
 
 @nox.session
