@@ -19,7 +19,6 @@ Misuse of a stream raises AnyIO's own errors: ``ClosedResourceError``, ``BusyRes
 """
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 from ._events import Headers, ServerSentEvent
@@ -198,6 +197,8 @@ class StatusError(ResponseError):
         return f"{self._place()} answered {self._status()}, not with an event stream{self._because()}"
 
     def _status(self) -> str:
+        from http import HTTPStatus  # only an error needs it
+
         code = self.status_code or 0
         try:
             return f"{code} {HTTPStatus(code).phrase}"

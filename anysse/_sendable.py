@@ -1,6 +1,5 @@
 """What may be sent: URLs, methods, headers, last event IDs; all else is an ``InvalidRequest``. No httpx."""
 
-import ipaddress
 import re
 from collections.abc import AsyncIterable
 from types import ModuleType
@@ -129,6 +128,8 @@ def check_transport(url: Any, *, https_only: bool) -> None:
 
 
 def _is_loopback(host: str) -> bool:
+    import ipaddress  # for https_only alone
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
