@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC
 from typing import Protocol
 
 EVENT_STREAM = "text/event-stream"
@@ -65,7 +64,8 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def _seconds_until(date: str, now: float) -> float | None:
-    from email.utils import parsedate_to_datetime  # heavy, and seldom needed
+    from datetime import UTC  # heavy, and seldom needed
+    from email.utils import parsedate_to_datetime
 
     try:
         moment = parsedate_to_datetime(date)

@@ -1,6 +1,5 @@
 """The values a stream hands out: the event, response headers, the response. Frozen; stdlib only."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
@@ -30,6 +29,8 @@ class ServerSentEvent(NamedTuple):
         Raises:
             json.JSONDecodeError: The data is no JSON (a ``ValueError``).
         """
+        import json  # only who calls this needs it
+
         return json.loads(self.data)
 
 
