@@ -1,8 +1,8 @@
 """How long `import anysse` takes, as a ratio to `import httpx`, each in a fresh interpreter.
 
 The statements alternate; the time is that of the import alone, without starting Python. Medians, and the
-median of the ratios turn by turn. Bytecode is cached, as pip caches what it installs. What a stream needs to open, httpx included, is shown too. The bar: 1.2.
-Run `python -m benchmarks.startup [turns]`.
+median of the ratios turn by turn. Bytecode is cached, as pip caches what it installs. What a stream needs
+to open, httpx included, is shown too. The bar: 1.2. Run `python -m benchmarks.startup [turns]`.
 """
 
 # ruff: noqa: INP001, S603, T201 - a script, which starts what it wrote, and prints
