@@ -1,5 +1,7 @@
 """A Server-Sent Events client for structured concurrency: asyncio, uvloop and trio, over httpx and httpx2."""
 
+from . import decoders
+from ._decode import SKIP
 from ._errors import (
     AnysseError,
     CheckpointError,
@@ -20,6 +22,7 @@ from ._observer import (
     AttemptFailed,
     AttemptStarted,
     Connected,
+    DoneReceived,
     Ended,
     Fact,
     Observer,
@@ -30,9 +33,11 @@ from ._options import StreamStatus, Timeouts
 from ._parser import EventStreamParser
 from ._read import EventIterator, EventReader, iter_events, read_events
 from ._retry import ExponentialBackoff, Failure, RetryPolicy
-from ._stream import EventStream, StreamStatistics
+from ._statistics import Durations, StreamStatistics
+from ._stream import EventStream
 
 __all__ = [
+    "SKIP",
     "AnysseError",
     "Attempt",
     "AttemptFailed",
@@ -42,6 +47,8 @@ __all__ = [
     "Connected",
     "ContentTypeError",
     "DecodeError",
+    "DoneReceived",
+    "Durations",
     "Ended",
     "EventIterator",
     "EventReader",
@@ -66,6 +73,7 @@ __all__ = [
     "StreamStatus",
     "StreamTimeout",
     "Timeouts",
+    "decoders",
     "iter_events",
     "open_stream",
     "read_events",

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+
+from typing_extensions import TypeVar  # the one with defaults, which typing has from Python 3.13 on
 
 from ._errors import DecodeError
 from ._events import ServerSentEvent
@@ -11,7 +13,8 @@ from ._events import ServerSentEvent
 if TYPE_CHECKING:
     from json import JSONDecoder
 
-T = TypeVar("T")
+T = TypeVar("T", default=ServerSentEvent)
+"""What is handed out: the event itself, where nobody makes anything else of it."""
 
 
 # An enum, so that type checkers narrow `T | Skip` to T by `is SKIP`.

@@ -52,6 +52,7 @@ class AnysseError(Exception):
         status_code: The status of the last response, or None.
         headers: The headers of the last response; empty where there was none.
         retry_count: How many times the stream had tried again, since it was last good.
+        retry_in: Seconds after which the stream tries again, or None where it does not.
         hint: What to do about it.
     """
 
@@ -73,6 +74,7 @@ class AnysseError(Exception):
             headers if isinstance(headers, Headers) else Headers((headers or {}).items())
         )
         self.retry_count = retry_count
+        self.retry_in: float | None = None
         self.hint = hint
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """What one connection brings: bytes in, events out, until the event that ends the stream. No I/O."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ._check import check_callable
@@ -12,15 +13,26 @@ Done: TypeAlias = str | Callable[[ServerSentEvent], bool]
 """The data of the event that ends a stream and is not delivered, or a test for one that is delivered."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndMark:
+    """The event that ends a stream, and what that means: ``done``, as it is where nobody says more."""
+
+    done: Done
+    is_required: bool = True
+    """Whether the stream is cut off where it ends without it."""
+    is_final: bool = True
+    """Whether the stream is over with it; else what follows is delivered, too."""
+
+
 class Intake:
     """A parser, and an eye on the end of the stream."""
 
-    __slots__ = ("_done", "_on_comment", "_parser", "error", "is_over", "last_event_id")
+    __slots__ = ("_mark", "_on_comment", "_parser", "done_after", "error", "is_over", "last_event_id")
 
     def __init__(
         self,
         *,
-        done: Done | None,
+        done: Done | EndMark | None,
         on_comment: Callable[[str], object] | None,
         max_event_size: int,
         oversize: Literal["raise", "skip"],
@@ -34,7 +46,9 @@ class Intake:
             last_event_id=last_event_id,
         )
         self._on_comment = on_comment
-        self._done = done
+        self._mark = mark_of(done)
+        self.done_after: int | None = None
+        """Once the end mark came: how many of its read's events are delivered, and came no later."""
         self.is_over: bool = False
         """Whether nothing is to be taken any more: it is done, or there is an error."""
         self.error: Exception | None = None
@@ -44,7 +58,7 @@ class Intake:
 
     @property
     def is_done(self) -> bool:
-        """Whether the event that ends the stream came."""
+        """Whether the event came with which all is over."""
         return self.is_over and self.error is None
 
     @property
@@ -60,27 +74,41 @@ class Intake:
         except EventTooLarge as error:
             events, self.error = error.events, self.error or error
         self.is_over = self.error is not None
-        if self._done is not None:
-            return self._until_done(events, self._done)
+        if self._mark is not None:
+            return self._marked(events, self._mark)
         self.last_event_id = self._parser.last_event_id
         return events
 
-    def _until_done(self, events: Sequence[ServerSentEvent], done: Done) -> Sequence[ServerSentEvent]:
+    def _marked(self, events: Sequence[ServerSentEvent], mark: EndMark) -> Sequence[ServerSentEvent]:
+        """Look for the end mark; give what is to be delivered of the events."""
         for index, event in enumerate(events):
             try:
-                is_done = _is_done(event, done)
+                is_done = _is_done(event, mark.done)
             except Exception as exc:  # noqa: BLE001 - the caller's own: raised after what came before it
                 self.is_over, self.error = True, exc
                 return events[:index]
             self.last_event_id = event.id
-            if not is_done:
-                continue
-            self.is_over = True
-            if isinstance(self.error, EventTooLarge):
-                self.error = None  # What follows is not of this stream any more.
-            return events[:index] if isinstance(done, str) else events[: index + 1]
+            if is_done:
+                is_delivered = not isinstance(mark.done, str)
+                before = [*events[:index], event] if is_delivered else events[:index]
+                self.done_after = len(before)
+                return self._ended(before) if mark.is_final else self._passed(before, events[index + 1 :])
         self.last_event_id = self._parser.last_event_id
         return events
+
+    def _ended(self, events: Sequence[ServerSentEvent]) -> Sequence[ServerSentEvent]:
+        self.is_over = True
+        if isinstance(self.error, EventTooLarge):
+            self.error = None  # What follows is not of this stream any more.
+        return events
+
+    def _passed(
+        self, before: Sequence[ServerSentEvent], after: Sequence[ServerSentEvent]
+    ) -> Sequence[ServerSentEvent]:
+        """The mark came; from now on nobody looks for it."""
+        self._mark = None
+        self.last_event_id = self._parser.last_event_id
+        return [*before, *after]
 
     def _comment(self, text: str) -> None:
         """Tell of a comment; what the callback raises comes after the events of this read."""
@@ -95,7 +123,14 @@ def _is_done(event: ServerSentEvent, done: Done) -> bool:
     return event.data == done if isinstance(done, str) else done(event)
 
 
-def check_done(done: object) -> None:
-    """Refuse what cannot tell the end of a stream."""
-    if not (done is None or isinstance(done, str) or callable(done)):
+def mark_of(done: Done | EndMark | None) -> EndMark | None:
+    """Take what a caller may write.
+
+    Raises:
+        InvalidRequest: It cannot tell the end of a stream.
+    """
+    if done is None or isinstance(done, EndMark):
+        return done
+    if not (isinstance(done, str) or callable(done)):
         raise InvalidRequest("done", f"must be a str, a function of the event or None, not {done!r:.80}")
+    return EndMark(done=done)

@@ -1,9 +1,29 @@
 """The one logger: silent unless asked, by ``logging`` or by ``ANYSSE_LOG=debug`` in the environment."""
 
+import itertools
 import logging
 import os
+from collections.abc import MutableMapping
+from typing import Any
 
 logger = logging.getLogger("anysse")
+_numbers = itertools.count(1)
+
+
+def next_number() -> int:
+    """Give the number by which a stream is known in the log: from 1 on, each for one in this process."""
+    return next(_numbers)
+
+
+class NumberedLogger(logging.LoggerAdapter[logging.Logger]):
+    """Begins each line with which stream it is about; records have it as ``request``."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(logger, {"request": number})
+        self._prefix = f"request {number}: "
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        return self._prefix + msg, {**kwargs, "extra": self.extra}
 
 
 def follow_environment() -> None:

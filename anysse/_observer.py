@@ -2,7 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from ._events import StreamResponse
 from ._options import StreamStatus
@@ -22,7 +22,15 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatusChanged:
+class Fact:
+    """Something that happened in a stream's life."""
+
+    events_received: int = 0
+    """How many of the stream's events had been received by then: where among them it happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusChanged(Fact):
     """The stream's status is another one now."""
 
     status: StreamStatus
@@ -30,7 +38,7 @@ class StatusChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptStarted:
+class AttemptStarted(Fact):
     """A request is about to be sent."""
 
     attempt: Attempt
@@ -41,14 +49,14 @@ class AttemptStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
+class Connected(Fact):
     """The server accepted the stream."""
 
     response: StreamResponse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptFailed:
+class AttemptFailed(Fact):
     """An attempt, or the connection that it had made, failed."""
 
     error: Exception
@@ -57,14 +65,16 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class DoneReceived(Fact):
+    """The event that ends the stream came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended(Fact):
     """A connection came to the clean end of its body."""
 
     retry_in: float | None
     """Seconds until the next attempt, or None where there is none."""
-
-
-Fact: TypeAlias = StatusChanged | AttemptStarted | Connected | AttemptFailed | Ended
 
 
 class Observer(Protocol):
@@ -80,6 +90,6 @@ class Observer(Protocol):
     def admit(self, attempt: Attempt, /) -> AbstractAsyncContextManager[None]:
         """Give a context that an attempt enters before it sends, and leaves when its connection is over.
 
-        Waiting on entry holds the attempt back, and counts towards no timeout but ``total``.
+        Waiting on entry holds the attempt back, and counts towards no timeout.
         """
         return nullcontext()

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Ma
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Generic, Literal
 
 import anyio
 from anyio.abc import TaskGroup
 
 from ._check import check_callable
+from ._decode import Decode, T
 from ._errors import InvalidRequest
 from ._groups import bare_exception
 from ._http import AcceptResponse, Connection, library_of, own_client, user_agent
@@ -48,17 +49,28 @@ class ClientAuth(Enum):
     OF_CLIENT = "of the client"
 
 
-class _Lifetime(AbstractAsyncContextManager[EventStream]):
-    """A stream whose reader runs in a task group of someone else's; it holds no scope while it is open."""
+class Lifetime(AbstractAsyncContextManager[EventStream[T]]):
+    """A stream whose reader runs in a task group of someone else's; it holds no scope while it is open.
 
-    def __init__(self, make: Callable[[], EventStream], task_group: TaskGroup) -> None:
-        self._make = make
+    Made within the event loop that it is to live in.
+    """
+
+    def __init__(self, stream: EventStream[T], task_group: TaskGroup) -> None:
+        self.stream: Final = stream
         self._task_group = task_group
 
-    async def __aenter__(self) -> EventStream:
-        self._stream = self._make()
-        await self._stream._begin(self._task_group)
-        return self._stream
+    def start(self) -> None:
+        """Start it without waiting until the server accepts it: whoever reads is told if it never does."""
+        self.stream._start(self._task_group)
+
+    def stop(self) -> None:
+        """Close it at once, as far as that needs no waiting; it still has to be left."""
+        self.stream._stop()
+
+    async def __aenter__(self) -> EventStream[T]:
+        self.start()
+        await self.stream._settle()
+        return self.stream
 
     async def __aexit__(
         self,
@@ -68,33 +80,39 @@ class _Lifetime(AbstractAsyncContextManager[EventStream]):
     ) -> None:
         # Both are shielded within, for a bounded time.
         if exc is None:
-            await self._stream._leave()  # noqa: ASYNC102
+            await self.stream._leave()  # noqa: ASYNC102
         else:
-            await self._stream._end()  # noqa: ASYNC102
+            await self.stream._end()  # noqa: ASYNC102
 
 
 @asynccontextmanager
-async def _in_own_group(make: Callable[[], EventStream]) -> AsyncIterator[EventStream]:
+async def _in_own_group(make: Callable[[], EventStream[T]]) -> AsyncIterator[EventStream[T]]:
     with bare_exception():
         async with anyio.create_task_group() as task_group:
             try:
-                async with _Lifetime(make, task_group) as stream:
+                async with Lifetime(make(), task_group) as stream:
                     yield stream
             finally:
                 task_group.cancel_scope.cancel()
 
 
-class _Opening(AbstractAsyncContextManager[EventStream]):
+class Opening(AbstractAsyncContextManager[EventStream[T]], Generic[T]):
     """What ``open_stream`` gives: to be entered once, for its arguments may hold what can be read once."""
 
-    def __init__(self, begin: Callable[[], AbstractAsyncContextManager[EventStream]]) -> None:
-        self._begin = begin
-        self._lifetime: AbstractAsyncContextManager[EventStream] | None = None
+    def __init__(self, make: Callable[[], EventStream[T]], task_group: TaskGroup | None) -> None:
+        self._make = make
+        self._task_group = task_group
+        self._lifetime: AbstractAsyncContextManager[EventStream[T]] | None = None
 
-    async def __aenter__(self) -> EventStream:
+    def within(self, task_group: TaskGroup) -> Lifetime[T]:
+        """Give the stream, not yet started, and what starts and ends it in a task group."""
+        return Lifetime(self._make(), task_group)
+
+    async def __aenter__(self) -> EventStream[T]:
         if self._lifetime is not None:
             raise RuntimeError("an event stream can be entered once: call open_stream() again")
-        self._lifetime = self._begin()
+        group = self._task_group
+        self._lifetime = _in_own_group(self._make) if group is None else self.within(group)
         return await self._lifetime.__aenter__()
 
     async def __aexit__(
@@ -127,6 +145,7 @@ def open_stream(
     retry: RetryPolicy | None = DEFAULT_RETRY,
     resend: Resend = "safe",
     done: Done | None = None,
+    decode: Decode[T] | None = None,
     prepare: "Prepare | None" = None,
     accept_response: AcceptResponse | None = None,
     on_comment: Callable[[str], object] | None = None,
@@ -135,7 +154,7 @@ def open_stream(
     buffer: int = DEFAULT_BUFFER,
     https_only: bool = False,
     observers: Iterable[Observer] = (),
-) -> AbstractAsyncContextManager[EventStream]:
+) -> AbstractAsyncContextManager[EventStream[T]]:
     """Open an event stream, and keep it open.
 
     ``async with open_stream(url) as events:`` returns from entering once the server accepted the stream.
@@ -168,6 +187,8 @@ def open_stream(
             came. ``"undelivered"``: as long as no event came. ``"always"``: always.
         done: The data of the event that ends the stream, which is not delivered then; or a test of an
             event that is. An end without it is a ``StreamDropped``.
+        decode: Makes of an event what is handed out, as ``anysse.decoders`` do; ``SKIP`` leaves it out. A
+            ``ValueError`` of it is a ``DecodeError`` where that event is read, and the stream goes on.
         prepare: Called before every attempt with its request and an ``Attempt``; may change the request, or
             give another one. Asked once more after a 401, unless ``retry`` is None. May be async; its time
             counts towards no timeout but ``total``.
@@ -189,6 +210,7 @@ def open_stream(
         raise InvalidRequest("task_group", f"must be a task group of anyio's, not {task_group!r:.80}")
     check_last_event_id(last_event_id)
     check_callable("accept_response", accept_response)
+    check_callable("decode", decode)
     times = Timeouts.of(timeouts)
     library = library_of(client, url)
     template = RequestTemplate(
@@ -226,10 +248,4 @@ def open_stream(
         accept_response=accept_response,
         owns_client=client is None,
     )
-
-    def make() -> EventStream:
-        return EventStream(plan, template, connection)
-
-    if task_group is None:
-        return _Opening(lambda: _in_own_group(make))
-    return _Opening(lambda: _Lifetime(make, task_group))
+    return Opening(lambda: EventStream(plan, template, connection, decode), task_group)

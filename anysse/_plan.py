@@ -1,12 +1,13 @@
 """What the caller decided about a stream: checked when made, frozen from then on. No I/O, no httpx."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from ._check import check_callable, check_choice, check_count
 from ._errors import InvalidRequest
-from ._intake import Done, Intake, check_done
+from ._intake import Done, EndMark, Intake, mark_of
+from ._log import next_number
 from ._observer import Observer
 from ._options import Kind, Resend, Timeouts
 from ._retry import RetryPolicy
@@ -26,13 +27,14 @@ class StreamPlan:
     timeouts: Timeouts
     retry: RetryPolicy | None
     resend: Resend
-    done: Done | None
+    done: Done | EndMark | None
     prepare: "Prepare | None"
     on_comment: Callable[[str], object] | None
     max_event_size: int
     oversize: Literal["raise", "skip"]
     buffer: int
     observers: tuple[Observer, ...]
+    number: int = field(default_factory=next_number)
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, ("feed", "reply"))
@@ -40,18 +42,19 @@ class StreamPlan:
         check_choice("oversize", self.oversize, ("raise", "skip"))
         check_count("max_event_size", self.max_event_size, minimum=1)
         check_count("buffer", self.buffer, minimum=1)
-        check_done(self.done)
+        mark_of(self.done)
         check_callable("retry", self.retry)
         check_callable("prepare", self.prepare)
         check_callable("on_comment", self.on_comment)
 
     @property
     def rules(self) -> Rules:
+        mark = mark_of(self.done)
         return Rules(
             kind=self.kind,
             retry=self.retry,
             resend=self.resend,
-            has_done=self.done is not None,
+            is_done_required=mark is not None and mark.is_required,
             can_reauthorize=self.prepare is not None,
         )
 

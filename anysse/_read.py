@@ -18,7 +18,7 @@ from ._answer import content_codings
 from ._errors import InvalidRequest, ResponseError, StreamDropped
 from ._events import ServerSentEvent
 from ._inflate import BadCoding, Inflater
-from ._intake import Done, Intake, check_done
+from ._intake import Done, Intake
 from ._parser import MAX_EVENT_SIZE
 from ._unwind import unwind
 
@@ -280,7 +280,6 @@ def _intake(
     oversize: Literal["raise", "skip"],
     last_event_id: str,
 ) -> Intake:
-    check_done(done)
     return Intake(
         done=done,
         on_comment=on_comment,

@@ -5,45 +5,33 @@ It never raises what a stream may fail with: the session keeps it, and whoever r
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from ._clock import loop_clock
 from ._delivery import READ_SIZE, Batch, Mailbox
 from ._errors import StreamDropped, StreamError, StreamTimeout, TimeoutPhase
 from ._events import Headers, StreamResponse
 from ._http import Connection, Exchange
 from ._intake import Intake
-from ._log import logger
-from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, Ended, Fact, Observer
+from ._log import NumberedLogger, logger
+from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, DoneReceived, Ended, Fact, Observer
 from ._options import StreamStatus
 from ._plan import StreamPlan
 from ._redact import redact_url
 from ._request import RequestTemplate
 from ._sendable import is_sendable_id
 from ._session import Session, Step, Stop, Wait
+from ._statistics import Counters
 
 if TYPE_CHECKING:
     import httpx
 
 FAIR_SHARE = 32
 """Reads in a row that need not wait, before other tasks get their turn."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What was seen so far; times are those of ``anyio.current_time()``."""
-
-    connections: int = 0
-    retries: int = 0
-    bytes_received: int = 0
-    events_received: int = 0
-    connected_at: float | None = None
-    last_byte_at: float | None = None
-    last_event_at: float | None = None
 
 
 class SilenceWatch:
@@ -109,12 +97,15 @@ class Reader:
         self._connection = connection
         self._mailbox = mailbox
         self._plan = plan
+        self._log = NumberedLogger(plan.number)
+        self._clock = loop_clock()
         self.counters = Counters()
         self.response: StreamResponse | None = None
         """The head of the current connection, or of the last one."""
         self.next_attempt_at: float | None = None
         self.finished = anyio.Event()
         self._life: anyio.CancelScope | None = None
+        self._total = anyio.CancelScope()  # its deadline is that of the whole stream
         self._task_id: int | None = None
         self._is_stopped = False
         self._hurry: anyio.Event | None = None
@@ -175,18 +166,23 @@ class Reader:
 
     def _broken(self, exc: Exception) -> None:
         if self._session.is_over:
-            logger.error("cleaning up after %s failed", redact_url(self._plan.url), exc_info=exc)
-        else:
-            self._session.broken(exc)
+            self._log.error("cleaning up after %s failed", redact_url(self._plan.url), exc_info=exc)
+            return
+        self._session.broken(exc)
+        if self._session.status is StreamStatus.ERROR:
+            self._tell(AttemptFailed(error=exc, retry_in=None, events_received=self._position))
 
     async def _live_in_time(self) -> None:
-        with anyio.move_on_after(self._plan.timeouts.total) as scope:
+        seconds = self._plan.timeouts.total
+        if seconds is not None:
+            self._total.deadline = self._clock() + seconds
+        with self._total:
             await self._live()
-        if scope.cancelled_caught and not self._session.is_over:
-            self._broken(self._described(StreamTimeout("total", self._plan.timeouts.total)))
+        if self._total.cancelled_caught and not self._session.is_over:
+            self._broken(self._described(StreamTimeout("total", seconds)))
 
     async def _live(self) -> None:
-        step = self._session.start(anyio.current_time())
+        step = self._session.start(self._clock())
         while not isinstance(step, Stop):
             await checkpoint()
             step = await (self._wait(step.delay) if isinstance(step, Wait) else self._attempt())
@@ -196,19 +192,19 @@ class Reader:
         if self._is_hurried:
             self._hurry.set()
         # From when it was decided: closing a connection takes its time.
-        due = self.next_attempt_at = self.next_attempt_at or anyio.current_time() + delay
+        due = self.next_attempt_at = self.next_attempt_at or self._clock() + delay
         try:
             with anyio.CancelScope(deadline=due):
                 await self._hurry.wait()
         finally:
             self._hurry = self.next_attempt_at = None
             self._is_hurried = False
-        return self._session.waited(anyio.current_time())
+        return self._session.waited(self._clock())
 
     def _noted(self, step: Step) -> Step:
         """Keep when the next attempt is due."""
         if isinstance(step, Wait):
-            self.next_attempt_at = anyio.current_time() + step.delay
+            self.next_attempt_at = self._clock() + step.delay
         return step
 
     # --- an attempt ---
@@ -234,16 +230,20 @@ class Reader:
     @asynccontextmanager
     async def _admitted(self, attempt: Attempt) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            # Who is held back is not slow: no timeout counts that.
+            began, deadline, self._total.deadline = self._clock(), self._total.deadline, float("inf")
             for observer in self._plan.observers:
                 await stack.enter_async_context(observer.admit(attempt))
+            self._total.deadline = deadline + (self._clock() - began)
             yield
 
     async def _exchange(self, attempt: Attempt) -> Exchange:
         request = await self._request(attempt)
-        self._tell(AttemptStarted(attempt=attempt, url=self._plan.url))
+        self.counters.attempted(self._clock())
+        self._tell(AttemptStarted(attempt=attempt, url=self._plan.url, events_received=self._position))
         headers = Headers(request.headers.multi_items())  # ours hide what is secret
-        logger.debug("attempt %d: %s %s", attempt.number, request.method, headers)
-        logger.info("connecting to %s", redact_url(self._plan.url))
+        self._log.debug("attempt %d: %s %s", attempt.number, request.method, headers)
+        self._log.info("connecting to %s", redact_url(self._plan.url))
         try:
             return await self._connection.exchange(request, learnt_id=self._session.learnt_id)
         finally:
@@ -254,7 +254,7 @@ class Reader:
 
     async def _request(self, attempt: Attempt) -> "httpx.Request":
         if not is_sendable_id(attempt.last_event_id):
-            logger.warning("the last event ID cannot be sent in a header, and is left out")
+            self._log.warning("the last event ID cannot be sent in a header, and is left out")
         request = self._template.build(attempt.last_event_id)
         if self._plan.prepare is not None:
             # Its request is of whichever library the client is; so is the one that it gives.
@@ -272,14 +272,13 @@ class Reader:
         self._head = self.response = exchange.head
         if exchange.head.status_code == 204:
             return self._session.finished()
-        now = anyio.current_time()
+        now = self._clock()
         self._is_restarting = False
-        self.counters.connections += 1
-        self.counters.connected_at = now
+        self.counters.connected(now)
         self._session.opened(now)
-        self._tell(Connected(response=exchange.head))
-        logger.info("connected to %s", redact_url(exchange.head.url))
-        logger.debug("status %d, %s", exchange.head.status_code, exchange.head.headers)
+        self._tell(Connected(response=exchange.head, events_received=self._position))
+        self._log.info("connected to %s", redact_url(exchange.head.url))
+        self._log.debug("status %d, %s", exchange.head.status_code, exchange.head.headers)
         try:
             return await self._read_watched(exchange, now)
         except StreamError as error:
@@ -308,11 +307,11 @@ class Reader:
     def _restarted(self) -> Step:
         if not self._session.may_restart:  # an event came in that tick, so that it may not any more
             raise StreamDropped("it was given up for a new connection")
-        return self._session.restart(anyio.current_time())
+        return self._session.restart(self._clock())
 
     async def _read(self, exchange: Exchange, watch: SilenceWatch) -> Step:
         """Read until the body ends, or the stream does. This is the hot path: all else is done once."""
-        session, mailbox = self._session, self._mailbox
+        session, mailbox, clock = self._session, self._mailbox, self._clock
         intake = self._plan.intake(session.last_event_id)
         reads = 0
         next_chunk = aiter(exchange.chunks).__anext__
@@ -323,7 +322,7 @@ class Reader:
                 break
             except exchange.errors as exc:
                 raise exchange.translate(exc) from exc
-            now = anyio.current_time()
+            now = clock()
             watch.on_bytes(now)
             for piece in (chunk,) if len(chunk) <= READ_SIZE else pieces_of(chunk):
                 batch = self._take(piece, intake, watch, now)
@@ -348,10 +347,12 @@ class Reader:
         self._bytes_taken += len(chunk)
         counters.last_byte_at = now
         events = intake.take(chunk)
+        counters.parser_time += self._clock() - now
+        if intake.done_after is not None and not session.is_done:
+            self._is_done(intake.done_after)
         if events or intake.is_done:
             watch.on_event(now)
-            counters.events_received += len(events)
-            counters.last_event_at = now
+            counters.had_events(len(events), now)
         has_moved = intake.last_event_id != session.last_event_id
         session.received(
             intake.last_event_id, intake.reconnection_time, now, has_events=bool(events) or intake.is_done
@@ -361,13 +362,19 @@ class Reader:
         size, self._bytes_taken = self._bytes_taken, 0
         return events, intake.last_event_id, size
 
+    def _is_done(self, count: int) -> None:
+        """The end mark came after so many events of this read."""
+        self._session.done()
+        self._log.debug("its done event came")
+        self._tell(DoneReceived(events_received=self._position + count))
+
     async def _put_late(self, batch: Batch, watch: SilenceWatch) -> None:
         """Wait for the consumer. What is received is delivered: no restart may cut this short."""
         watch.rest()
         scope, self._reading = self._reading, None
         await self._mailbox.put(batch)
         self._reading = scope
-        watch.resume(anyio.current_time())
+        watch.resume(self._clock())
 
     async def _finish(self, exchange: Exchange, intake: Intake) -> Step:
         if intake.error is not None:
@@ -381,19 +388,23 @@ class Reader:
 
     def _failed(self, error: StreamError) -> Step:
         self._described(error)
-        step = self._session.failed(error, anyio.current_time())
+        step = self._session.failed(error, self._clock())
         if isinstance(step, Wait):
             self.counters.retries += 1
-            logger.warning("%s; next attempt in %.1f s", error.headline, step.delay)
+            error.retry_in = step.delay
+            self._log.warning("%s; next attempt in %.1f s", error.headline, step.delay)
         else:
             self._mailbox.finish()
-            logger.warning("%s; giving up", error.headline)
-        self._tell(AttemptFailed(error=error, retry_in=step.delay if isinstance(step, Wait) else None))
+            if self._session.status is StreamStatus.COMPLETED:  # it had been done before
+                return self._ended(step)
+            self._log.warning("%s; giving up", error.headline)
+        self._tell(AttemptFailed(error=error, retry_in=error.retry_in, events_received=self._position))
         return step
 
     def _ended(self, step: Step) -> Step:
-        logger.info("the connection to %s ended", redact_url(self._plan.url))
-        self._tell(Ended(retry_in=step.delay if isinstance(step, Wait) else None))
+        self._log.info("the connection to %s ended", redact_url(self._plan.url))
+        retry_in = step.delay if isinstance(step, Wait) else None
+        self._tell(Ended(retry_in=retry_in, events_received=self._position))
         return step
 
     def _described(self, error: StreamError) -> StreamError:
@@ -402,6 +413,10 @@ class Reader:
         if error.status_code is None and self._head is not None:
             error.status_code, error.headers = self._head.status_code, self._head.headers
         return error
+
+    @property
+    def _position(self) -> int:
+        return self.counters.events_received
 
     def _tell(self, fact: Fact) -> None:
         tell(self._plan.observers, fact)

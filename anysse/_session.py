@@ -73,7 +73,7 @@ class Rules:
     kind: Kind
     retry: RetryPolicy | None
     resend: Resend = "safe"
-    has_done: bool = False
+    is_done_required: bool = False
     """Whether the stream has an event that ends it, so that its end without one is a cut."""
     can_reauthorize: bool = False
     """Whether someone is there to be asked for other credentials after a 401."""
@@ -121,6 +121,8 @@ class Session:
         self.attempts = 0
         self.last_error: Exception | None = None
         self.was_open = False
+        self.is_done = False
+        """Whether its done event came; whatever happens then is its end, and a good one."""
         self._is_closed = False
         self._is_good = False  # this connection: it delivered, or lasted
         self._delivered = False  # any event of the stream: a prompt with an answer is not sent again
@@ -231,8 +233,12 @@ class Session:
             self._delivered = True
             self._be_good(now)
 
+    def done(self) -> None:
+        """The done event came, and what follows it is still of interest: nothing is sent again."""
+        self.is_done = True
+
     def finished(self) -> Step:
-        """The done event came, or the server said stop (204)."""
+        """The stream came to its end: with its done event, or the server said stop (204)."""
         self.retry_count, self.last_error = 0, None
         self._move(StreamStatus.COMPLETED)
         return Stop()
@@ -244,7 +250,7 @@ class Session:
         an event (a server that closes at once would be asked for ever, at full speed), and one whose
         request may not be sent again.
         """
-        if self._rules.has_done:
+        if self._rules.is_done_required and not self.is_done:
             return StreamDropped("it ended before its done event")
         if not self._is_taken_up:
             return None
@@ -261,6 +267,8 @@ class Session:
 
     def failed(self, error: AnysseError, now: float) -> Step:
         """An attempt failed, or its connection was lost: the policy decides."""
+        if self.is_done:
+            return self.finished()
         self._judge(now)
         self._is_good = False
         error.retry_count = self.retry_count
@@ -276,6 +284,8 @@ class Session:
 
     def broken(self, error: Exception) -> Step:
         """Something that no policy is asked about: a bug, or the time for the whole stream is up."""
+        if self.is_done and isinstance(error, StreamTimeout):
+            return self.finished()
         if isinstance(error, AnysseError):
             error.retry_count = self.retry_count
         return self._fail(error)
@@ -285,7 +295,7 @@ class Session:
     @property
     def _is_taken_up(self) -> bool:
         """Whether the stream goes on after a clean end, as ``EventSource`` does."""
-        return self._rules.kind == "feed" and self._rules.retry is not None
+        return self._rules.kind == "feed" and self._rules.retry is not None and not self.is_done
 
     def _delay_after(self, error: AnysseError, now: float) -> float | None:
         if self._rules.retry is None:
@@ -319,7 +329,7 @@ class Session:
 
         What is received counts as handed out, since what is buffered still will be.
         """
-        if self._is_body_spent:
+        if self._is_body_spent or self.is_done:
             return False
         if self._is_safe or self._rules.resend == "always":
             return True

@@ -3,14 +3,16 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NoReturn, final
+from typing import Final, Generic, NoReturn, cast, final
 
 import anyio
 from anyio.abc import ObjectReceiveStream, TaskGroup
 from anyio.lowlevel import checkpoint
 
 from ._check import check_choice
+from ._decode import SKIP, Decode, Skip, T, decoded
 from ._delivery import Mailbox
+from ._errors import DecodeError
 from ._events import ServerSentEvent, StreamResponse
 from ._http import CLOSE_GRACE, DRAIN_GRACE, Connection
 from ._observer import StatusChanged
@@ -19,27 +21,10 @@ from ._plan import StreamPlan
 from ._reader import Reader, tell
 from ._request import RequestTemplate
 from ._session import Session
+from ._statistics import StreamStatistics
 
 FAIR_SHARE = 32
 """Events in a row that are handed out without letting other tasks have their turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamStatistics:
-    """What a stream has seen so far. Ages are in seconds, None where there is nothing to measure."""
-
-    connections: int
-    """Responses that were accepted."""
-    retries: int
-    """Attempts after a failure; a feed's reconnection after a clean end is none."""
-    bytes_received: int
-    """Bytes of bodies, as they came out of decompression where there was any."""
-    events_received: int
-    """Events that were parsed, those included that still wait to be handed out."""
-    connected_for: float | None
-    """How long the current connection has lasted."""
-    last_byte_age: float | None
-    last_event_age: float | None
 
 
 @dataclass(slots=True, eq=False)
@@ -52,16 +37,26 @@ class _Waiter:
 
 
 @final
-class EventStream(ObjectReceiveStream[ServerSentEvent]):
+class EventStream(ObjectReceiveStream[T], Generic[T]):
     """The events of one stream, in order, over as many connections as it takes.
 
     Made by ``open_stream``. Iterate over it, or call ``receive``, from one task at a time; everything
-    else may be used from any task.
+    else may be used from any task. With ``decode=`` it gives what that makes of the events; an event that
+    cannot be decoded raises a ``DecodeError`` where it would have come, and reading on gives the next one.
     """
 
-    def __init__(self, plan: StreamPlan, template: RequestTemplate, connection: Connection) -> None:
+    def __init__(
+        self,
+        plan: StreamPlan,
+        template: RequestTemplate,
+        connection: Connection,
+        decode: Decode[T] | None = None,
+    ) -> None:
         self.url: Final = plan.url
         """The URL that was asked for; ``response.url`` is where redirects led."""
+        self.number: Final = plan.number
+        """Its number in the log; no other stream of this process has it."""
+        self._decode = decode
         self._observers = plan.observers
         self._session = Session(
             plan.rules, last_event_id=plan.last_event_id, chance=random.random, on_status=self._on_status
@@ -81,18 +76,20 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
 
     # --- reading ---
 
-    def __aiter__(self) -> "EventStream":
+    def __aiter__(self) -> "EventStream[T]":
         self._is_iterated = not self._is_closed
         return self
 
-    async def __anext__(self) -> ServerSentEvent:
+    async def __anext__(self) -> T:
         # The short way: no checkpoint, but for one in every so many events.
-        if self._streak < FAIR_SHARE:
+        while self._streak < FAIR_SHARE:
             event = next(self._pending, None) or self._next_buffered()
-            if event is not None:
-                self._streak += 1
-                self._last_event_id = event.id
-                return event
+            if event is None:
+                break
+            self._streak += 1
+            item = self._handed_out(event)
+            if item is not SKIP:
+                return item
         if self._is_closed and self._is_iterated:
             # The loop that was under way ends in order; whoever reads after that is told.
             self._is_iterated = False
@@ -103,7 +100,7 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
             self._is_iterated = False
             raise StopAsyncIteration from None
 
-    async def receive(self) -> ServerSentEvent:
+    async def receive(self) -> T:
         """Wait for the next event.
 
         Cancelling this call loses no event, whether by a cancel scope or by ``task.cancel()``.
@@ -113,6 +110,7 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
             anyio.ClosedResourceError: The stream had been closed before.
             anyio.BusyResourceError: Another task is reading.
             StreamError: The stream failed, and the policy gave up; what came before was handed out.
+            DecodeError: An event could not be decoded; the next call gives the one after it.
         """
         if self._is_closed:
             raise anyio.ClosedResourceError
@@ -120,13 +118,64 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
             # Not between taking an event and recording it: a cancellation would lose it.
             await checkpoint()
             while not self._is_closed:
-                event = next(self._pending, None) or self._next_buffered()
-                if event is not None:
-                    self._streak = 1
-                    self._last_event_id = event.id
-                    return event
-                await self._wait()
+                self._streak = 0
+                item = self._next_item()
+                if item is not SKIP:
+                    return item
+                if self._streak == FAIR_SHARE:  # all of them left out by the decoder
+                    await checkpoint()
+                else:
+                    await self._wait()
             raise anyio.EndOfStream
+
+    def receive_nowait(self) -> T:
+        """Give the next event if it has come already.
+
+        It lets no other task have its turn: who calls it in a loop has to, now and then.
+
+        Raises:
+            anyio.WouldBlock: None has come yet.
+            anyio.EndOfStream: The stream completed.
+            anyio.ClosedResourceError: The stream had been closed before.
+            anyio.BusyResourceError: Another task is reading.
+            StreamError: The stream failed, and the policy gave up; what came before was handed out.
+            DecodeError: An event could not be decoded; the next call gives the one after it.
+        """
+        if self._is_closed:
+            raise anyio.ClosedResourceError
+        with self._guard:
+            while not self._is_closed:
+                self._streak = 0
+                item = self._next_item()
+                if item is not SKIP:
+                    return item
+                if self._streak < FAIR_SHARE:
+                    self._raise_if_ended()
+                    raise anyio.WouldBlock
+            raise anyio.EndOfStream
+
+    def _next_item(self) -> T | Skip:
+        """Give what the next event was decoded to; SKIP where that needs waiting, or after a fair share."""
+        while self._streak < FAIR_SHARE:
+            event = next(self._pending, None) or self._next_buffered()
+            if event is None:
+                break
+            self._streak += 1
+            item = self._handed_out(event)
+            if item is not SKIP:
+                return item
+        return SKIP
+
+    def _handed_out(self, event: ServerSentEvent) -> T | Skip:
+        """Record that an event is handed out, and decode it."""
+        self._last_event_id = event.id
+        if self._decode is None:
+            return cast("T", event)  # without a decoder, T is the event itself
+        try:
+            return decoded(event, self._decode)
+        except DecodeError as error:
+            error.url = error.url or self.url
+            raise
 
     def _next_buffered(self) -> ServerSentEvent | None:
         """Take batches until one has an event; None where that needs waiting, or is the end."""
@@ -143,9 +192,12 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
 
     async def _wait(self) -> None:
         """Wait for a batch, or raise what the stream ended with."""
+        self._raise_if_ended()
+        await self._mailbox.wait()
+
+    def _raise_if_ended(self) -> None:
         if self._mailbox.is_finished:
             self._raise_end()
-        await self._mailbox.wait()
 
     @property
     def _has_ended(self) -> bool:
@@ -205,16 +257,7 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
 
     def statistics(self) -> StreamStatistics:
         """Give what was counted so far."""
-        counters, now = self._reader.counters, anyio.current_time()
-        return StreamStatistics(
-            connections=counters.connections,
-            retries=counters.retries,
-            bytes_received=counters.bytes_received,
-            events_received=counters.events_received,
-            connected_for=_age(counters.connected_at, now),
-            last_byte_age=_age(counters.last_byte_at, now),
-            last_event_age=_age(counters.last_event_at, now),
-        )
+        return self._reader.counters.statistics(anyio.current_time())
 
     async def wait_for(self, status: StreamStatus) -> None:
         """Wait until the stream has a status; one that it passes through counts, however shortly.
@@ -260,20 +303,22 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
 
         From any task, any number of times. What was buffered is not handed out any more.
         """
-        self._close()
-        self._mailbox.finish()
+        self._stop()
         await self._finish(CLOSE_GRACE)
         await checkpoint()
 
     # --- its lifetime ---
 
-    async def _begin(self, task_group: TaskGroup) -> None:
-        """Start the reader, and wait until the server accepted the stream; raise if it never will."""
+    def _start(self, task_group: TaskGroup) -> None:
+        """Start the reader."""
         try:
-            task_group.start_soon(self._reader.run, name="anysse reader")
+            task_group.start_soon(self._reader.run, name=f"anysse reader {self.number}")
         except BaseException:  # the group is closed: there is no reader to wait for
             self._mailbox.discard()
             raise
+
+    async def _settle(self) -> None:
+        """Wait until the server accepted the stream; raise if it never will."""
         try:
             await self._settled.wait()
             if not self._session.was_open and self._session.status is not StreamStatus.COMPLETED:
@@ -297,6 +342,11 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
         finally:
             self._mailbox.discard()
 
+    def _stop(self) -> None:
+        """Close it for whoever reads, and have the reader end."""
+        self._close()
+        self._mailbox.finish()
+
     def _close(self) -> None:
         self._is_closed = True
         self._streak = FAIR_SHARE  # no short way any more
@@ -316,8 +366,5 @@ class EventStream(ObjectReceiveStream[ServerSentEvent]):
             waiter.is_reached = waiter.is_reached or waiter.status is status
             if is_end or waiter.is_reached:
                 waiter.woken.set()
-        tell(self._observers, StatusChanged(status=status, previous=previous))
-
-
-def _age(moment: float | None, now: float) -> float | None:
-    return None if moment is None else now - moment
+        position = self._reader.counters.events_received
+        tell(self._observers, StatusChanged(status=status, previous=previous, events_received=position))

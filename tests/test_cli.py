@@ -356,7 +356,8 @@ def test_verbose_logs_what_goes_on(command: Command) -> None:
     assert result.out == "x\n"
     lines = result.err.splitlines()
     assert all(re.match(r"\d\d:\d\d:\d\d (INFO|WARNING) anysse: ", line) for line in lines)
-    assert [re.sub(r".*anysse: (\w+).*", r"\1", line) for line in lines][-2:] == ["connecting", "connected"]
+    steps = [re.sub(r".*anysse: request \d+: (\w+).*", r"\1", line) for line in lines]
+    assert steps[-2:] == ["connecting", "connected"]
 
 
 def test_more_verbose_logs_the_connections_beneath(command: Command) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from anysse import EventTooLarge, InvalidRequest, ServerSentEvent
-from anysse._intake import Done, Intake, check_done
+from anysse._intake import Done, Intake, mark_of
 
 
 def intake(done: Done | None = None, **options: Any) -> Intake:
@@ -113,13 +113,13 @@ def test_what_is_too_large_before_the_done_event_ends_the_stream() -> None:
 
 @pytest.mark.parametrize("done", [None, "", "[DONE]", callable])
 def test_what_can_tell_the_end_is_taken(done: Any) -> None:
-    check_done(done)
+    mark_of(done)
 
 
 @pytest.mark.parametrize("done", [0, True, b"[DONE]", ["[DONE]"]])
 def test_what_cannot_tell_the_end_is_refused(done: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"^done: "):
-        check_done(done)
+        mark_of(done)
 
 
 @pytest.mark.parametrize("done", [None, "[DONE]"])

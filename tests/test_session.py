@@ -38,7 +38,7 @@ class Life(Session):
         kind: str = "feed",
         retry: RetryPolicy | None = STEADY,
         resend: str = "safe",
-        has_done: bool = False,
+        is_done_required: bool = False,
         can_reauthorize: bool = False,
         last_event_id: str = "",
         chance: float = 0.0,
@@ -49,7 +49,7 @@ class Life(Session):
             kind=kind,  # type: ignore[arg-type]
             retry=retry,
             resend=resend,  # type: ignore[arg-type]
-            has_done=has_done,
+            is_done_required=is_done_required,
             can_reauthorize=can_reauthorize,
         )
         super().__init__(
@@ -144,7 +144,7 @@ def test_a_204_on_a_reconnection_completes_the_stream() -> None:
 
 
 def test_the_done_event_completes_the_stream() -> None:
-    life = Life(kind="reply", has_done=True).open("POST").take()
+    life = Life(kind="reply", is_done_required=True).open("POST").take()
     assert life.finished() == Stop()
     assert life.status is StreamStatus.COMPLETED
 
@@ -459,14 +459,14 @@ def test_a_feeds_end_is_its_end_where_nothing_is_tried_again() -> None:
 
 @pytest.mark.parametrize("kind", ["feed", "reply"])
 def test_an_end_before_the_done_event_is_a_cut(kind: str) -> None:
-    life = Life(kind=kind, has_done=True).open("POST").take()
+    life = Life(kind=kind, is_done_required=True).open("POST").take()
     assert life.end() == Stop()
     assert isinstance(life.last_error, StreamDropped)
     assert "done" in str(life.last_error)
 
 
 def test_an_end_before_the_done_event_of_a_get_goes_to_the_policy() -> None:
-    assert Life(kind="reply", has_done=True).open().take().end() == Wait(1.0)
+    assert Life(kind="reply", is_done_required=True).open().take().end() == Wait(1.0)
 
 
 def test_a_feed_by_post_that_may_not_be_sent_again_is_cut_off_by_its_end() -> None:

@@ -69,7 +69,7 @@ rules = st.builds(
         st.none(),
     ),
     resend=st.sampled_from(["safe", "undelivered", "always"]),
-    has_done=st.sampled_from([False, False, True]),
+    is_done_required=st.sampled_from([False, False, True]),
     can_reauthorize=st.booleans(),
 )
 at_times = st.sampled_from([False, False, False, True])
@@ -272,7 +272,7 @@ class SessionMachine(RuleBasedStateMachine):
         if cut is not None:
             self.failed(cut)
             return
-        assert not self.said.has_done
+        assert not self.said.is_done_required
         self.lost(None)
         step = self.session.ended()
         assert isinstance(step, Wait) == (self.said.kind == "feed" and self.said.retry is not None)
