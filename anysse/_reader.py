@@ -3,7 +3,7 @@
 It never raises what a stream may fail with: the session keeps it, and whoever reads is told.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
@@ -17,8 +17,8 @@ from ._errors import StreamDropped, StreamError, StreamTimeout, TimeoutPhase
 from ._events import Headers, StreamResponse
 from ._http import Connection, Exchange
 from ._intake import Intake
-from ._log import NumberedLogger, logger
-from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, DoneReceived, Ended, Fact, Observer
+from ._log import NumberedLogger
+from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, DoneReceived, Ended, Fact
 from ._options import StreamStatus
 from ._plan import StreamPlan
 from ._redact import redact_url
@@ -170,7 +170,7 @@ class Reader:
             return
         self._session.broken(exc)
         if self._session.status is StreamStatus.ERROR:
-            self._tell(AttemptFailed(error=exc, retry_in=None, events_received=self._position))
+            self.tell(AttemptFailed(error=exc, retry_in=None, events_received=self._position))
 
     async def _live_in_time(self) -> None:
         seconds = self._plan.timeouts.total
@@ -240,7 +240,7 @@ class Reader:
     async def _exchange(self, attempt: Attempt) -> Exchange:
         request = await self._request(attempt)
         self.counters.attempted(self._clock())
-        self._tell(AttemptStarted(attempt=attempt, url=self._plan.url, events_received=self._position))
+        self.tell(AttemptStarted(attempt=attempt, url=self._plan.url, events_received=self._position))
         headers = Headers(request.headers.multi_items())  # ours hide what is secret
         self._log.debug("attempt %d: %s %s", attempt.number, request.method, headers)
         self._log.info("connecting to %s", redact_url(self._plan.url))
@@ -276,7 +276,7 @@ class Reader:
         self._is_restarting = False
         self.counters.connected(now)
         self._session.opened(now)
-        self._tell(Connected(response=exchange.head, events_received=self._position))
+        self.tell(Connected(response=exchange.head, events_received=self._position))
         self._log.info("connected to %s", redact_url(exchange.head.url))
         self._log.debug("status %d, %s", exchange.head.status_code, exchange.head.headers)
         try:
@@ -322,16 +322,14 @@ class Reader:
                 break
             except exchange.errors as exc:
                 raise exchange.translate(exc) from exc
-            now = clock()
-            watch.on_bytes(now)
             for piece in (chunk,) if len(chunk) <= READ_SIZE else pieces_of(chunk):
-                batch = self._take(piece, intake, watch, now)
+                batch = self._take(piece, intake, watch, clock())
                 if batch is not None and not mailbox.put_nowait(batch):
                     await self._put_late(batch, watch)
                 if intake.is_over:
                     return await self._finish(exchange, intake)
             if self._is_restarting and session.may_restart:
-                return session.restart(now)
+                return session.restart(clock())
             reads += 1
             if not reads % FAIR_SHARE:
                 await checkpoint()
@@ -343,6 +341,7 @@ class Reader:
     def _take(self, chunk: bytes, intake: Intake, watch: SilenceWatch, now: float) -> Batch | None:
         """Parse what was read; give what is to be delivered, or None where nothing is."""
         counters, session = self.counters, self._session
+        watch.on_bytes(now)
         counters.bytes_received += len(chunk)
         self._bytes_taken += len(chunk)
         counters.last_byte_at = now
@@ -366,7 +365,7 @@ class Reader:
         """The end mark came after so many events of this read."""
         self._session.done()
         self._log.debug("its done event came")
-        self._tell(DoneReceived(events_received=self._position + count))
+        self.tell(DoneReceived(events_received=self._position + count))
 
     async def _put_late(self, batch: Batch, watch: SilenceWatch) -> None:
         """Wait for the consumer. What is received is delivered: no restart may cut this short."""
@@ -398,13 +397,13 @@ class Reader:
             if self._session.status is StreamStatus.COMPLETED:  # it had been done before
                 return self._ended(step)
             self._log.warning("%s; giving up", error.headline)
-        self._tell(AttemptFailed(error=error, retry_in=error.retry_in, events_received=self._position))
+        self.tell(AttemptFailed(error=error, retry_in=error.retry_in, events_received=self._position))
         return step
 
     def _ended(self, step: Step) -> Step:
         self._log.info("the connection to %s ended", redact_url(self._plan.url))
         retry_in = step.delay if isinstance(step, Wait) else None
-        self._tell(Ended(retry_in=retry_in, events_received=self._position))
+        self.tell(Ended(retry_in=retry_in, events_received=self._position))
         return step
 
     def _described(self, error: StreamError) -> StreamError:
@@ -418,19 +417,15 @@ class Reader:
     def _position(self) -> int:
         return self.counters.events_received
 
-    def _tell(self, fact: Fact) -> None:
-        tell(self._plan.observers, fact)
+    def tell(self, fact: Fact) -> None:
+        """Let observers know; none of them can break the stream."""
+        for observer in self._plan.observers:
+            try:
+                observer.observe(fact)
+            except Exception:  # noqa: BLE001 - that is the promise
+                self._log.exception("an observer failed at %s", type(fact).__name__)
 
 
 def pieces_of(chunk: bytes) -> Iterator[bytes]:
     """Cut what came at once: an HTTP library reads 64 KiB at most, but a transport may give anything."""
     return (chunk[start : start + READ_SIZE] for start in range(0, len(chunk), READ_SIZE))
-
-
-def tell(observers: Sequence[Observer], fact: Fact) -> None:
-    """Let observers know; none of them can break the stream."""
-    for observer in observers:
-        try:
-            observer.observe(fact)
-        except Exception:  # noqa: BLE001 - that is the promise
-            logger.exception("an observer failed at %s", type(fact).__name__)

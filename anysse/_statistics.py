@@ -51,7 +51,7 @@ class StreamStatistics:
     gaps: Durations = Durations()
     """From a read that brought events to the next one that did, reconnecting in between included."""
     parser_time: float = 0.0
-    """Spent in the parser."""
+    """Spent in the parser, with what ``on_comment`` and a ``done`` function took."""
     handler_time: float = 0.0
     """Spent in the handlers of a ``StreamClient``, with what they waited for."""
     connected_for: float | None = None

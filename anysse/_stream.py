@@ -18,7 +18,7 @@ from ._http import CLOSE_GRACE, DRAIN_GRACE, Connection
 from ._observer import StatusChanged
 from ._options import StreamStatus
 from ._plan import StreamPlan
-from ._reader import Reader, tell
+from ._reader import Reader
 from ._request import RequestTemplate
 from ._session import Session
 from ._statistics import StreamStatistics
@@ -57,7 +57,6 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         self.number: Final = plan.number
         """Its number in the log; no other stream of this process has it."""
         self._decode = decode
-        self._observers = plan.observers
         self._session = Session(
             plan.rules, last_event_id=plan.last_event_id, chance=random.random, on_status=self._on_status
         )
@@ -367,4 +366,4 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             if is_end or waiter.is_reached:
                 waiter.woken.set()
         position = self._reader.counters.events_received
-        tell(self._observers, StatusChanged(status=status, previous=previous, events_received=position))
+        self._reader.tell(StatusChanged(status=status, previous=previous, events_received=position))
