@@ -90,6 +90,24 @@ def memory_client(library: ModuleType, *answers: "Answer | Script | Exception", 
     return client
 
 
+class Tap:
+    """A body that gives what a test puts in, when it does."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = anyio.create_memory_object_stream[bytes](1000)
+
+    def put(self, data: bytes) -> None:
+        self._send.send_nowait(data)
+
+    def end(self) -> None:
+        self._send.close()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with self._send, self._receive:
+            async for part in self._receive:
+                yield part
+
+
 async def one_by_one(parts: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterator[bytes]:
     if isinstance(parts, AsyncIterable):
         async for part in parts:

@@ -18,6 +18,7 @@ from tests.server import Connection, feed, held, serve
 from tests.streams import (
     Answer,
     Recorder,
+    Tap,
     data_of,
     held_stream,
     in_virtual_time,
@@ -33,24 +34,6 @@ NEVER = Timeouts.of(None)
 
 async def take(events: "anysse.EventStream", count: int) -> list[str]:
     return [(await events.receive()).data for _ in range(count)]
-
-
-class Tap:
-    """A body that gives what a test puts in, when it does."""
-
-    def __init__(self) -> None:
-        self._send, self._receive = anyio.create_memory_object_stream[bytes](1000)
-
-    def put(self, data: bytes) -> None:
-        self._send.send_nowait(data)
-
-    def end(self) -> None:
-        self._send.close()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with self._send, self._receive:
-            async for part in self._receive:
-                yield part
 
 
 async def failing(*parts: bytes, error: Exception) -> AsyncIterator[bytes]:
