@@ -1,6 +1,7 @@
 """A Server-Sent Events client for structured concurrency: asyncio, uvloop and trio, over httpx and httpx2."""
 
 from . import decoders
+from ._client import StreamClient
 from ._decode import SKIP
 from ._errors import (
     AnysseError,
@@ -17,6 +18,9 @@ from ._errors import (
     StreamTimeout,
 )
 from ._events import Headers, ServerSentEvent, StreamResponse
+from ._handle import StreamRequest
+from ._handlers import Handlers
+from ._limits import StreamLimits
 from ._observer import (
     Attempt,
     AttemptFailed,
@@ -58,6 +62,7 @@ __all__ = [
     "ExponentialBackoff",
     "Fact",
     "Failure",
+    "Handlers",
     "Headers",
     "InvalidRequest",
     "Observer",
@@ -66,8 +71,11 @@ __all__ = [
     "ServerSentEvent",
     "StatusChanged",
     "StatusError",
+    "StreamClient",
     "StreamDropped",
     "StreamError",
+    "StreamLimits",
+    "StreamRequest",
     "StreamResponse",
     "StreamStatistics",
     "StreamStatus",

@@ -67,6 +67,10 @@ class Lifetime(AbstractAsyncContextManager[EventStream[T]]):
         """Close it at once, as far as that needs no waiting; it still has to be left."""
         self.stream._stop()
 
+    async def gone(self) -> None:
+        """Wait until nothing of it is under way any more."""
+        await self.stream._reader.finished.wait()
+
     async def __aenter__(self) -> EventStream[T]:
         self.start()
         await self.stream._settle()
@@ -78,11 +82,14 @@ class Lifetime(AbstractAsyncContextManager[EventStream[T]]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Both are shielded within, for a bounded time.
-        if exc is None:
-            await self.stream._leave()  # noqa: ASYNC102
+        await self.leave(in_order=exc is None)  # noqa: ASYNC102 - shielded within, for a bounded time
+
+    async def leave(self, *, in_order: bool) -> None:
+        """End it; in order, a stream that is done gets a moment to give its connection back."""
+        if in_order:
+            await self.stream._leave()
         else:
-            await self.stream._end()  # noqa: ASYNC102
+            await self.stream._end()
 
 
 @asynccontextmanager

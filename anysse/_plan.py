@@ -1,13 +1,12 @@
 """What the caller decided about a stream: checked when made, frozen from then on. No I/O, no httpx."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ._check import check_callable, check_choice, check_count
 from ._errors import InvalidRequest
 from ._intake import Done, EndMark, Intake, mark_of
-from ._log import next_number
 from ._observer import Observer
 from ._options import Kind, Resend, Timeouts
 from ._retry import RetryPolicy
@@ -34,7 +33,6 @@ class StreamPlan:
     oversize: Literal["raise", "skip"]
     buffer: int
     observers: tuple[Observer, ...]
-    number: int = field(default_factory=next_number)
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, ("feed", "reply"))

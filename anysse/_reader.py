@@ -91,13 +91,14 @@ class Reader:
         connection: Connection,
         mailbox: Mailbox,
         plan: StreamPlan,
+        number: int,
     ) -> None:
         self._session = session
         self._template = template
         self._connection = connection
         self._mailbox = mailbox
         self._plan = plan
-        self._log = NumberedLogger(plan.number)
+        self._log = NumberedLogger(number)
         self._clock = loop_clock()
         self.counters = Counters()
         self.response: StreamResponse | None = None

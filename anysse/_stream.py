@@ -15,6 +15,7 @@ from ._delivery import Mailbox
 from ._errors import DecodeError
 from ._events import ServerSentEvent, StreamResponse
 from ._http import CLOSE_GRACE, DRAIN_GRACE, Connection
+from ._log import next_number
 from ._observer import StatusChanged
 from ._options import StreamStatus
 from ._plan import StreamPlan
@@ -54,14 +55,14 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
     ) -> None:
         self.url: Final = plan.url
         """The URL that was asked for; ``response.url`` is where redirects led."""
-        self.number: Final = plan.number
+        self.number: Final = next_number()
         """Its number in the log; no other stream of this process has it."""
         self._decode = decode
         self._session = Session(
             plan.rules, last_event_id=plan.last_event_id, chance=random.random, on_status=self._on_status
         )
         self._mailbox = Mailbox(plan.buffer)
-        self._reader = Reader(self._session, template, connection, self._mailbox, plan)
+        self._reader = Reader(self._session, template, connection, self._mailbox, plan, self.number)
         self._last_event_id = plan.last_event_id
         # The batch that is being handed out, and the last event ID after it.
         self._pending: Iterator[ServerSentEvent] = iter(())
@@ -313,6 +314,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         try:
             task_group.start_soon(self._reader.run, name=f"anysse reader {self.number}")
         except BaseException:  # the group is closed: there is no reader to wait for
+            self._reader.finished.set()
             self._mailbox.discard()
             raise
 

@@ -54,8 +54,19 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_open": ({*LOWER, *FLOOR_2, "_stream"}, {"anyio"}),
     "_read": ({*LOWER, *FLOOR_2}, {"anyio"}),
     "_limits": (LOWER, {"anyio"}),
+    "_handlers": (LOWER, {"typing_extensions"}),
+    "_dispatch": ({*LOWER, "_clock", "_handlers", "_stream"}, {"anyio"}),
+    "_handle": ({*LOWER, "_dispatch", "_handlers", "_http", "_open", "_stream"}, {"anyio"}),
+    "_call": ({*LOWER, "_open"}, set()),
+    "_client": (
+        {*LOWER, *FLOOR_2, "_call", "_dispatch", "_handle", "_handlers", "_limits", "_open", "_stream"},
+        {"anyio", "typing_extensions"},
+    ),
     "decoders": ({"_decode"}, set()),
-    "__init__": ({*LOWER, "_limits", "_open", "_read", "_stream", "decoders"}, set()),
+    "__init__": (
+        {*LOWER, "_client", "_handle", "_handlers", "_limits", "_open", "_read", "_stream", "decoders"},
+        set(),
+    ),
     "__main__": ({"cli"}, set()),
     "cli": ({"anysse", "cli"}, {"anyio", "uvloop"}),
 }

@@ -1,0 +1,172 @@
+"""What one request of a client asks for: the client's options, and its own over them → arguments of a stream.
+
+It makes values of whichever of httpx and httpx2 it is handed, and sends nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from ._answer import EVENT_STREAM, is_same_origin
+from ._check import check_choice
+from ._errors import InvalidRequest
+from ._intake import mark_of
+from ._payload import json_body_of, query_of
+from ._redact import redact_url
+from ._sendable import check_url, check_url_text, type_name
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ._intake import Done
+    from ._open import ClientAuth
+    from ._options import Timeouts
+    from ._types import AuthTypes, CookieTypes, HeaderTypes, ParamTypes
+
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+REQUEST_OPTIONS: Final = frozenset(
+    {"method", "path", "params", "headers", "cookies", "auth", "timeouts", "done", "last_event_id"}
+)
+
+if TYPE_CHECKING:
+
+    class RequestOptions(TypedDict, total=False):
+        """What one request may have otherwise than its client."""
+
+        method: str
+        path: str
+        params: ParamTypes | None
+        headers: HeaderTypes | None
+        cookies: CookieTypes | None
+        auth: AuthTypes | ClientAuth | None
+        timeouts: Timeouts | float | None
+        done: Done | None
+        last_event_id: str
+
+
+class CallPlan:
+    """The client's own options, copied and checked; what its requests say otherwise comes in each call.
+
+    Args:
+        library: The module, httpx or httpx2.
+        base_url: What the path of a request is joined to.
+        encode_params: What makes the query of a GET of its payload; None for the rule of ``query_of``.
+        closes_on_done: Whether a stream is over with its done event.
+        options: The others, by the names in ``REQUEST_OPTIONS``.
+    """
+
+    def __init__(
+        self,
+        library: ModuleType,
+        base_url: object,
+        *,
+        encode_params: Callable[[Any], Any] | None,
+        closes_on_done: bool,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._library = library
+        self._base_url = self._checked_base(base_url)
+        self._encode_params = encode_params
+        self._closes_on_done = closes_on_done
+        _checked_method(options["method"])
+        self._options = {
+            **options,
+            "params": self._converted("QueryParams", "params", options["params"]),
+            "headers": self._converted("Headers", "headers", options["headers"]),
+            "cookies": self._converted("Cookies", "cookies", options["cookies"]),
+        }
+
+    def arguments(self, payload: object, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Give what ``open_stream`` is to be called with.
+
+        Raises:
+            InvalidRequest: An option or the payload is wrong; it is named.
+        """
+        chosen = {**self._options, **given}
+        method = _checked_method(chosen["method"])
+        params = self._options["params"].merge(self._converted("QueryParams", "params", given.get("params")))
+        if method == "GET":
+            params = params.merge(self._query_of(payload))
+        mark = mark_of(chosen["done"])
+        return {
+            "url": self._url(chosen["path"], params),
+            "method": method,
+            "headers": self._headers(given.get("headers")),
+            "cookies": self._cookies(given.get("cookies")),
+            "json": None if method == "GET" else json_body_of(payload),
+            "auth": chosen["auth"],
+            "timeouts": chosen["timeouts"],
+            "last_event_id": chosen["last_event_id"],
+            "done": mark and replace(mark, is_required=False, is_final=self._closes_on_done),
+        }
+
+    def _checked_base(self, base_url: object) -> Any:
+        if not isinstance(base_url, str) and type(base_url).__name__ != "URL":
+            raise InvalidRequest("base_url", f"must be a str or a URL, not {type_name(base_url)}")
+        with_text = str(base_url)
+        try:
+            check_url_text(with_text)
+            url = self._library.URL(with_text)
+            check_url(with_text, url)
+        except InvalidRequest as exc:
+            raise InvalidRequest("base_url", exc.reason) from exc
+        except self._library.InvalidURL as exc:
+            raise InvalidRequest("base_url", f"{redact_url(with_text)!r} is no URL ({exc})") from exc
+        return url
+
+    def _url(self, path: object, params: Any) -> str:
+        url = self._joined(path)
+        # Not copy_merge_params(): it would write the URL's own query anew.
+        query = "&".join(filter(None, (url.query.decode("ascii"), str(params))))
+        return str(url.copy_with(query=query.encode("ascii") or None))
+
+    def _joined(self, path: object) -> Any:
+        if not isinstance(path, str):
+            raise InvalidRequest("path", f"must be a str, not {type_name(path)}")
+        if not path:
+            return self._base_url
+        try:
+            check_url_text(path)
+            url = self._base_url.join(path)
+            check_url(str(url), url)
+        except InvalidRequest as exc:
+            raise InvalidRequest("path", exc.reason) from exc
+        except (self._library.InvalidURL, ValueError) as exc:
+            raise InvalidRequest("path", f"{redact_url(path)!r} cannot be joined to the base URL") from exc
+        if not is_same_origin(url, self._base_url):
+            # What the client puts on its requests is meant for its own origin.
+            problem = "leads to another origin than base_url: make a client for that one"
+            raise InvalidRequest("path", f"{redact_url(path)!r} {problem}")
+        return url
+
+    def _query_of(self, payload: object) -> Any:
+        if self._encode_params is None:
+            return self._library.QueryParams(query_of(payload))
+        return self._converted("QueryParams", "encode_params", self._encode_params(payload))
+
+    def _headers(self, given: object) -> Any:
+        headers = self._options["headers"].copy()
+        headers.update(self._converted("Headers", "headers", given))
+        if EVENT_STREAM not in headers.get("accept", "").lower():
+            headers["Accept"] = EVENT_STREAM
+        return headers
+
+    def _cookies(self, given: object) -> Any:
+        cookies = self._library.Cookies(self._options["cookies"])
+        cookies.update(self._converted("Cookies", "cookies", given))
+        return cookies
+
+    def _converted(self, kind: str, name: str, value: object) -> Any:
+        """Copy what a caller wrote into a type of the library's."""
+        try:
+            return getattr(self._library, kind)(value)
+        except Exception as exc:
+            # Without its text: that may hold the value, which may be a secret.
+            problem = f"{self._library.__name__} cannot read it ({type(exc).__name__})"
+            raise InvalidRequest(name, problem) from exc
+
+
+def _checked_method(method: object) -> str:
+    check_choice("method", method.upper() if isinstance(method, str) else method, METHODS)
+    return str(method).upper()

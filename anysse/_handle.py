@@ -1,0 +1,277 @@
+"""One request of a client: its life from start to end, and what its user holds of it. Builds no request."""
+
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Generic, final
+
+import anyio
+
+from ._dispatch import Dispatch, Message
+from ._handlers import M
+from ._http import CLOSE_GRACE
+from ._log import NumberedLogger
+from ._observer import Attempt, Observer
+from ._open import Lifetime
+from ._options import StreamStatus
+from ._statistics import StreamStatistics
+from ._stream import EventStream
+
+
+class Life:
+    """The life of one request whose stream is read by its user."""
+
+    def __init__(self, lifetime: Lifetime[Any]) -> None:
+        self.stream: Final[EventStream[Any]] = lifetime.stream
+        self.error: Exception | None = None
+        self.ended: Final = anyio.Event()
+        self._lifetime = lifetime
+        self._log = NumberedLogger(self.stream.number)
+        self._end: StreamStatus | None = None
+        self._is_disconnected = False
+
+    @property
+    def status(self) -> StreamStatus:
+        if self._end is not None:
+            return self._end
+        return StreamStatus.IDLE if self._is_disconnected else self.stream.status
+
+    @property
+    def handler_time(self) -> float:
+        return 0.0
+
+    def is_own_task(self) -> bool:
+        """Whether it is a handler of this request that asks."""
+        return False
+
+    def disconnect(self) -> None:
+        if self._end is None and not self._is_disconnected:
+            self._log.debug("disconnected")
+            self._is_disconnected = True
+            self._lifetime.stop()
+
+    async def gone(self) -> None:
+        """Wait, once it was disconnected, until its successor has nothing of it beside itself."""
+        await self._lifetime.gone()
+
+    async def enter(self) -> EventStream[Any]:
+        """Begin, and wait until the server accepted the stream."""
+        try:
+            return await self._lifetime.__aenter__()
+        except BaseException as exc:
+            self._end_with(exc, self.status)
+            self.ended.set()
+            raise
+
+    async def leave(self, exc: BaseException | None) -> None:
+        """End, with what its user's block raised, if it did."""
+        try:
+            await self._lifetime.leave(in_order=exc is None)
+        finally:
+            self._end_with(exc, self.status)
+            self.ended.set()
+
+    def _end_with(self, exc: BaseException | None, status: StreamStatus) -> None:
+        self._log.debug("ended: %s", status)
+        self._end = status
+        self.error = exc if isinstance(exc, Exception) else None
+
+
+class HandledLife(Life, Generic[M]):
+    """The life of one request whose messages go to handlers."""
+
+    def __init__(self, lifetime: Lifetime[Message[M]], dispatch: Dispatch[M]) -> None:
+        super().__init__(lifetime)
+        self._dispatch = dispatch
+        self._scope = anyio.CancelScope()
+        self._task_id: int | None = None
+
+    @property
+    def handler_time(self) -> float:
+        return self._dispatch.handler_time
+
+    def is_own_task(self) -> bool:
+        return self._dispatch.is_handling and _current_task_id() == self._task_id
+
+    def disconnect(self) -> None:
+        super().disconnect()
+        self._dispatch.is_stopped = True
+        if not self.is_own_task():  # a handler that disconnects may go on to its own end
+            self._scope.cancel()
+
+    async def gone(self) -> None:
+        await self.ended.wait()
+
+    async def run(self) -> StreamStatus:
+        """Live, in the task that calls this; raise what the stream fails with, or what a handler raises."""
+        self._task_id = _current_task_id()
+        error: BaseException | None = None
+        try:
+            with self._scope:
+                self._lifetime.start()
+                await self._dispatch.run(self.stream)
+        except BaseException as exc:
+            error = exc
+            raise
+        finally:
+            await self._close(error)  # noqa: ASYNC102 - what has to be done is shielded, for a bounded time
+        return self.status
+
+    async def _close(self, error: BaseException | None) -> None:
+        """End the stream, and tell so, whatever happens."""
+        try:
+            await self._lifetime.leave(in_order=error is None)
+        finally:
+            self._end_with(error, self._status_after(error))
+            is_cut = isinstance(error, anyio.get_cancelled_exc_class())
+            try:
+                grace = anyio.current_time() + CLOSE_GRACE if is_cut else math.inf
+                with anyio.CancelScope(deadline=grace, shield=is_cut):
+                    await self._dispatch.close(self.status)
+            except Exception as exc:
+                if error is None:
+                    self.error = exc
+                    raise
+                self._log.exception("a handler failed as the request ended")
+            finally:
+                self.ended.set()
+
+    def _status_after(self, error: BaseException | None) -> StreamStatus:
+        if isinstance(error, Exception):
+            return StreamStatus.ERROR
+        return StreamStatus.COMPLETED if self._dispatch.has_completed else StreamStatus.IDLE
+
+
+def _current_task_id() -> int | None:
+    try:
+        return anyio.get_current_task().id
+    except RuntimeError:  # a callback of the event loop's own
+        return None
+
+
+class After(Observer):
+    """Holds a request back until others are gone."""
+
+    def __init__(self, predecessors: Sequence[Life]) -> None:
+        self._predecessors = predecessors
+
+    def admit(self, attempt: Attempt, /) -> AbstractAsyncContextManager[None]:
+        return self._admission()
+
+    @asynccontextmanager
+    async def _admission(self) -> AsyncIterator[None]:
+        for life in self._predecessors:
+            await life.gone()
+        self._predecessors = ()
+        yield
+
+
+@final
+class StreamRequest:
+    """One request of a ``StreamClient``, live or ended: to look at, to wait for, to disconnect.
+
+    ``start`` gives it, and ``client.requests`` has those that are live. It may be used from any task.
+    """
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    def __repr__(self) -> str:
+        return f"<StreamRequest {self.number}: {self.status}>"
+
+    @property
+    def number(self) -> int:
+        """Its number in the log; no other request of this process has it."""
+        return self._life.stream.number
+
+    @property
+    def status(self) -> StreamStatus:
+        """Where it is in its life; its handlers may have to be told yet."""
+        return self._life.status
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server accepted the stream, which goes on."""
+        return self.status is StreamStatus.CONNECTED
+
+    @property
+    def retry_count(self) -> int:
+        """How many times in a row it was tried again, since it was last good."""
+        return self._life.stream.retry_count
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event ID of what was handed out, to resume from."""
+        return self._life.stream.last_event_id
+
+    def statistics(self) -> StreamStatistics:
+        """Give what was counted so far."""
+        return replace(self._life.stream.statistics(), handler_time=self._life.handler_time)
+
+    def disconnect(self) -> None:
+        """End it, and be ``idle``: its connection is closed, and only ``on_status`` and ``on_close`` follow.
+
+        From any task, and from inside a handler, any number of times. A handler that is under way is
+        cancelled, except one that calls this itself: it goes on to its own end. Of ``client.stream()`` the
+        loop ends in order.
+        """
+        self._life.disconnect()
+
+    async def wait_for(self, status: StreamStatus) -> None:
+        """Wait until it has a status; one that it passes through counts, however shortly.
+
+        Raises:
+            StreamError: It failed, and will not have that status.
+            anyio.EndOfStream: It completed, and will not have it.
+            anyio.ClosedResourceError: It was disconnected, and will not have it.
+            InvalidRequest: There is no such status.
+        """
+        await self._life.stream.wait_for(status)
+
+    async def wait(self) -> StreamStatus:
+        """Wait until it is over, and its handlers know; give the status that it ended with.
+
+        Raises:
+            StreamError: What it failed with.
+            Exception: What a handler raised, as itself.
+        """
+        await self._life.ended.wait()
+        if self._life.error is not None:
+            raise self._life.error
+        return self.status
+
+
+class Reading(AbstractAsyncContextManager[EventStream[M]]):
+    """What ``client.stream`` gives: to be entered once."""
+
+    def __init__(
+        self, begin: Callable[[], tuple[StreamRequest, Life]], forget: Callable[[StreamRequest], None]
+    ) -> None:
+        self._begin = begin
+        self._forget = forget
+        self._begun: tuple[StreamRequest, Life] | None = None
+
+    async def __aenter__(self) -> EventStream[M]:
+        if self._begun is not None:
+            raise RuntimeError("a stream can be entered once: call client.stream() again")
+        request, life = self._begun = self._begin()
+        try:
+            return await life.enter()
+        except BaseException:
+            self._forget(request)
+            raise
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._begun is not None  # noqa: S101 - it was entered
+        request, life = self._begun
+        try:
+            await life.leave(exc)  # noqa: ASYNC102 - shielded within, for a bounded time
+        finally:
+            self._forget(request)
