@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from anysse import EventTooLarge, InvalidRequest, ServerSentEvent
-from anysse._intake import Done, Intake, mark_of
+from anysse._intake import Done, EndMark, Intake, mark_of
 
 
-def intake(done: Done | None = None, **options: Any) -> Intake:
+def intake(done: Done | EndMark | None = None, **options: Any) -> Intake:
     settings: dict[str, Any] = {
         "on_comment": None,
         "max_event_size": 100,
@@ -146,3 +146,85 @@ def test_an_error_of_the_done_test_comes_after_the_events_before_it() -> None:
     assert not it.is_done
     assert isinstance(it.error, ZeroDivisionError)
     assert it.last_event_id == "1"
+
+
+# --- where the end mark is, and one that need not be the end ---
+
+
+def is_end(event: ServerSentEvent) -> bool:
+    return event.event == "end"
+
+
+MIDDLE = b"id: 1\ndata: a\n\nid: 2\nevent: end\ndata: [DONE]\n\nid: 3\ndata: b\n\nid: 4\ndata: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+@pytest.mark.parametrize(("done", "before"), [("[DONE]", ["a"]), (is_end, ["a", "[DONE]"])])
+def test_how_many_events_came_before_the_end_mark_is_known_however_they_are_split(
+    done: Done, before: list[str], is_final: bool
+) -> None:
+    for place in range(len(MIDDLE)):
+        it = intake(EndMark(done=done, is_final=is_final))
+        count, taken = None, 0
+        for chunk in (MIDDLE[:place], MIDDLE[place:]):
+            had = it.done_after is not None
+            data = data_of(it.take(chunk)) if not it.is_over else []
+            if not had and it.done_after is not None:
+                count = taken + it.done_after
+            taken += len(data)
+        assert count == len(before)
+        assert taken == len(before) + (0 if is_final else 2)
+        assert it.is_done is it.is_over is is_final
+
+
+def test_what_follows_a_mark_that_is_not_final_is_delivered_and_so_is_its_like() -> None:
+    it = intake(EndMark(done="[DONE]", is_final=False))
+    assert data_of(it.take(MIDDLE)) == ["a", "b", "[DONE]"]
+    assert (it.done_after, it.is_over, it.last_event_id) == (1, False, "4")
+    assert data_of(it.take(b"data: c\n\ndata: [DONE]\n\n")) == ["c", "[DONE]"]
+    assert (it.done_after, it.is_over) == (1, False)
+
+
+def test_a_mark_that_is_not_final_is_looked_for_once() -> None:
+    asked: list[str] = []
+
+    def is_it(event: ServerSentEvent) -> bool:
+        asked.append(event.data)
+        return is_end(event)
+
+    it = intake(EndMark(done=is_it, is_final=False))
+    assert data_of(it.take(MIDDLE)) == ["a", "[DONE]", "b", "[DONE]"]
+    it.take(b"event: end\ndata: c\n\n")
+    assert asked == ["a", "[DONE]"]
+
+
+def test_the_last_event_id_moves_on_after_a_mark_that_is_not_final() -> None:
+    it = intake(EndMark(done="[DONE]", is_final=False))
+    it.take(b"id: 1\ndata: [DONE]\n\nid: 2\n\n")
+    assert it.last_event_id == "2"
+    it.take(b"id: 3\n\n")
+    assert it.last_event_id == "3"
+
+
+def test_what_is_too_large_after_a_mark_that_is_not_final_is_an_error() -> None:
+    it = intake(EndMark(done="[DONE]", is_final=False))
+    assert data_of(it.take(b"data: [DONE]\n\ndata: b\n\ndata: " + b"x" * 200)) == ["b"]
+    assert it.done_after == 0
+    assert isinstance(it.error, EventTooLarge)
+    assert it.is_over
+    assert not it.is_done
+
+
+def test_no_mark_is_no_place() -> None:
+    for done in (None, "[DONE]"):
+        it = intake(done)
+        it.take(b"data: a\n\n")
+        assert it.done_after is None
+
+
+def test_a_mark_is_required_and_final_where_nobody_says_more() -> None:
+    assert mark_of(None) is None
+    assert mark_of("[DONE]") == EndMark(done="[DONE]", is_required=True, is_final=True)
+    assert mark_of(is_end) == EndMark(done=is_end)
+    mark = EndMark(done="", is_required=False)
+    assert mark_of(mark) is mark

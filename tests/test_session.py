@@ -1,6 +1,7 @@
 """The life of a stream as plain values: what a server does, and what the stream does then."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -834,3 +835,73 @@ def test_the_floor_is_reached_whatever_the_clock_says() -> None:
 def test_a_session_needs_nobody_who_listens() -> None:
     session = Session(Rules(kind="feed", retry=None), chance=lambda: 0.0)
     assert session.start(0.0) == Connect()
+
+
+# --- what follows the done event ---
+
+
+def done_life(**options: Any) -> Life:
+    life = Life(**options).open().take()
+    life.done()
+    return life
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StreamDropped(), StreamTimeout("idle"), StreamTimeout("first_event"), EventTooLarge(1)],
+    ids=repr,
+)
+@pytest.mark.parametrize("kind", ["feed", "reply"])
+def test_a_cut_after_the_done_event_is_the_end_and_a_good_one(kind: str, error: AnysseError) -> None:
+    life = done_life(kind=kind, is_done_required=True, resend="always")
+    assert life.fail(error) == Stop()
+    assert (life.status, life.last_error, life.retry_count) == (StreamStatus.COMPLETED, None, 0)
+
+
+@pytest.mark.parametrize("kind", ["feed", "reply"])
+def test_a_clean_end_after_the_done_event_is_the_end(kind: str) -> None:
+    life = done_life(kind=kind, is_done_required=True)
+    assert life.cut_by_end() is None
+    assert life.end() == Stop()
+    assert life.status is StreamStatus.COMPLETED
+
+
+def test_a_done_event_that_brought_no_event_is_the_end_all_the_same() -> None:
+    life = Life().open()
+    life.done()
+    assert life.end() == Stop()
+    assert life.status is StreamStatus.COMPLETED
+
+
+def test_the_time_for_the_whole_stream_being_up_after_the_done_event_is_the_end() -> None:
+    life = done_life()
+    assert life.broken(StreamTimeout("total", 1.0)) == Stop()
+    assert (life.status, life.last_error) == (StreamStatus.COMPLETED, None)
+
+
+def test_a_bug_is_one_after_the_done_event_too() -> None:
+    life, error = done_life(), ValueError()
+    assert life.broken(error) == Stop()
+    assert (life.status, life.last_error) == (StreamStatus.ERROR, error)
+
+
+@pytest.mark.parametrize("resend", ["safe", "undelivered", "always"])
+def test_nothing_is_sent_again_after_the_done_event(resend: str) -> None:
+    life = done_life(resend=resend)
+    assert not life.may_restart
+    for act in (life.pause, life.check_restart, lambda: life.restart(life.now)):
+        with pytest.raises(InvalidRequest):
+            act()
+    assert life.status is StreamStatus.CONNECTED
+
+
+def test_no_policy_is_asked_after_the_done_event() -> None:
+    def never(failure: Failure) -> float:
+        raise AssertionError
+
+    assert done_life(retry=never).fail() == Stop()
+
+
+def test_an_end_without_a_done_event_that_is_not_required_is_that_of_its_kind() -> None:
+    assert Life(kind="reply").open("POST").take().end() == Stop()
+    assert isinstance(Life(kind="feed").open().take().end(), Wait)

@@ -118,6 +118,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.due = now
         self.is_sent = False  # the request of this attempt
         self.is_ended = False
+        self.is_done = False
         self.delivered = False
         self.may_send = True  # by the rule of `resend`, after what happened last
         self.method, self.key = "GET", False
@@ -132,6 +133,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def took(self, step: Step) -> None:
         assert not self.is_ended, "a step after the end"
+        assert not self.is_done or not isinstance(step, Connect | Wait), "an attempt after the done event"
         if isinstance(step, Connect):
             assert self.session.status is S.CONNECTING
             assert self.may_send, "a prompt was sent twice"
@@ -154,12 +156,13 @@ class SessionMachine(RuleBasedStateMachine):
         by_rule = self.method == "GET" or self.said.resend == "always"
         undelivered = (self.said.resend == "undelivered" or self.key) and not self.delivered
         is_harmless_one = error is not None and is_harmless(error) and not self.was_acted_upon
-        self.may_send = not self.is_spent and (by_rule or undelivered or is_harmless_one)
+        self.may_send = not (self.is_spent or self.is_done) and (by_rule or undelivered or is_harmless_one)
 
     def failed(self, error: AnysseError) -> None:
         self.lost(error)
         step = self.session.failed(error, self.now)
-        assert self.session.last_error is error
+        assert self.session.last_error is (None if self.is_done else error)
+        assert not self.is_done or self.session.status is S.COMPLETED
         if isinstance(step, Wait):
             assert self.may_send
             assert step.delay >= MIN_DELAY
@@ -221,7 +224,7 @@ class SessionMachine(RuleBasedStateMachine):
             S.CONNECTING: [*in_flight, *in_flight, self.pause],
             S.CONNECTED: [
                 *(self.receive, self.receive, self.lose_connection, self.end_cleanly),
-                *(self.be_done, self.pause, self.restart),
+                *(self.be_done, self.mark_done, self.pause, self.restart),
             ],
             S.WAITING: [self.wait, self.wait, self.wait, self.pause],
             S.PAUSED: [self.resume, self.resume, self.pause],
@@ -270,12 +273,14 @@ class SessionMachine(RuleBasedStateMachine):
     def end_cleanly(self, draw: Draw) -> None:
         cut = self.session.cut_by_end()
         if cut is not None:
+            assert not self.is_done
             self.failed(cut)
             return
-        assert not self.said.is_done_required
+        assert self.is_done or not self.said.is_done_required
         self.lost(None)
         step = self.session.ended()
-        assert isinstance(step, Wait) == (self.said.kind == "feed" and self.said.retry is not None)
+        is_taken_up = self.said.kind == "feed" and self.said.retry is not None and not self.is_done
+        assert isinstance(step, Wait) == is_taken_up
         if isinstance(step, Wait):
             assert self.may_send
             assert step.delay >= (self.reconnection_time or 3.0)
@@ -284,6 +289,12 @@ class SessionMachine(RuleBasedStateMachine):
     def be_done(self, draw: Draw) -> None:
         if draw(seldom):
             self.took(self.session.finished())
+
+    def mark_done(self, draw: Draw) -> None:
+        """What follows the done event is still of interest."""
+        if draw(at_times):
+            self.session.done()
+            self.is_done = True
 
     def wait(self, draw: Draw) -> None:
         if draw(st.booleans()):
@@ -319,7 +330,11 @@ class SessionMachine(RuleBasedStateMachine):
                 self.session.restart(self.now)
 
     def break_down(self, draw: Draw) -> None:
-        self.took(self.session.broken(draw(st.sampled_from([ValueError(), StreamTimeout("total")]))))
+        error = draw(st.sampled_from([ValueError(), StreamTimeout("total")]))
+        self.took(self.session.broken(error))
+        is_good = self.is_done and isinstance(error, StreamTimeout)
+        assert self.session.status is (S.COMPLETED if is_good else S.ERROR)
+        assert self.session.last_error is (None if is_good else error)
 
     def close(self, draw: Draw) -> None:
         self.session.close()

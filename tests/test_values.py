@@ -23,8 +23,10 @@ from anysse import (
     ConnectError,
     ContentTypeError,
     DecodeError,
+    DoneReceived,
     Ended,
     EventTooLarge,
+    Fact,
     Headers,
     InvalidRequest,
     Observer,
@@ -143,6 +145,15 @@ def test_the_words_of_the_cause_survive_where_the_cause_does_not() -> None:
     twin = pickle.loads(pickle.dumps(error))
     assert twin.__cause__ is None
     assert "Connection refused" in str(twin)
+
+
+@each_error
+def test_copies_of_an_error_keep_when_the_stream_tries_again(make: Callable[[], AnysseError]) -> None:
+    error = make()
+    assert error.retry_in is None
+    error.retry_in = 2.5
+    for twin in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert twin.retry_in == 2.5
 
 
 @each_error
@@ -368,6 +379,7 @@ def test_values_are_frozen_and_survive_pickle() -> None:
         StatusChanged(status=StreamStatus.CONNECTED, previous=StreamStatus.CONNECTING),
         AttemptStarted(attempt=attempt, url=PLACE),
         Connected(response=response),
+        DoneReceived(events_received=3),
         Ended(retry_in=3.0),
         Timeouts(),
         anysse.ExponentialBackoff(),
@@ -379,6 +391,28 @@ def test_values_are_frozen_and_survive_pickle() -> None:
         with pytest.raises((AttributeError, TypeError)):
             value.anything = 1  # type: ignore[union-attr]
     assert AttemptFailed(error=ValueError(), retry_in=None).retry_in is None
+
+
+def test_every_fact_has_its_place_among_the_events() -> None:
+    response = StreamResponse(status_code=200, headers=HEADERS, url=PLACE)
+    attempt = Attempt(number=1, last_event_id="", last_error=None)
+    arguments: dict[type[Fact], dict[str, Any]] = {
+        StatusChanged: {"status": StreamStatus.CONNECTED, "previous": StreamStatus.CONNECTING},
+        AttemptStarted: {"attempt": attempt, "url": PLACE},
+        Connected: {"response": response},
+        AttemptFailed: {"error": ValueError(), "retry_in": None},
+        DoneReceived: {},
+        Ended: {"retry_in": None},
+    }
+    public = {value for value in vars(anysse).values() if isinstance(value, type)}
+    assert {Fact, *arguments} == {value for value in public if issubclass(value, Fact)}
+    for cls, options in arguments.items():
+        assert cls(**options).events_received == 0
+        fact = cls(events_received=7, **options)
+        assert isinstance(fact, Fact)
+        assert fact.events_received == 7
+        with pytest.raises((AttributeError, TypeError)):
+            fact.events_received = 8  # type: ignore[misc]
 
 
 def test_a_status_is_its_word() -> None:
