@@ -28,6 +28,7 @@ from ._options import Kind, Resend, StreamStatus, Timeouts
 from ._parser import MAX_EVENT_SIZE
 from ._plan import checked_observers
 from ._retry import ExponentialBackoff, RetryPolicy
+from ._sendable import type_name
 from ._statistics import StreamStatistics
 from ._stream import EventStream
 
@@ -405,7 +406,8 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
         _check_names("a request", options, REQUEST_OPTIONS | HANDLER_NAMES)
         check_callable("decode", decode)
         if not isinstance(handlers, Handlers | None):
-            raise InvalidRequest("handlers", f"must be a Handlers or None, not {handlers!r:.80}")
+            problem = f"must be a Handlers or None, not {type_name(handlers)}: pass others by name"
+            raise InvalidRequest("handlers", problem)
         own = {name: options[name] for name in options.keys() & REQUEST_OPTIONS}
         named = {name: options[name] for name in options.keys() & HANDLER_NAMES}
         dispatch: Dispatch[Any] = Dispatch(

@@ -28,6 +28,8 @@ FAIR_SHARE = 32
 MAX_FACTS = 64
 """Facts that may wait to be handled, before the stream makes no further attempt."""
 
+_TOLD = (StatusChanged, Connected, AttemptFailed, DoneReceived)
+
 Message: TypeAlias = tuple[M, ServerSentEvent]
 
 
@@ -53,6 +55,8 @@ class Dispatch(Observer, Generic[M]):
     # --- what the stream calls, in its reader's task or ours; never waits, but for admission ---
 
     def observe(self, fact: Fact, /) -> None:
+        if not isinstance(fact, _TOLD):
+            return
         self._facts.append(fact)
         if self._nap is not None:
             self._nap.cancel()
@@ -139,7 +143,7 @@ class Dispatch(Observer, Generic[M]):
                 pass  # closed: how the request ended is told at its end
             case StatusChanged(status=status):
                 await self._on_status(status)
-                if status is StreamStatus.COMPLETED:
+                if status is StreamStatus.COMPLETED and not self.is_stopped:
                     await self._complete()
             case DoneReceived() if not self._closes_on_done:
                 await self._complete()
@@ -150,7 +154,7 @@ class Dispatch(Observer, Generic[M]):
                 if delay is not None and not self.is_stopped:
                     await self._call(handlers.on_retry, error, delay)
             case _:
-                pass
+                pass  # a bug of its user's: it leaves as itself, or a done event that closes
 
     async def _complete(self) -> None:
         if not self.has_completed:

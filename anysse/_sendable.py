@@ -123,7 +123,7 @@ def check_transport(url: Any, *, https_only: bool) -> None:
     """Refuse plain http to anyone but this machine, where the caller asked for that."""
     if https_only and url.scheme != "https" and not _is_loopback(url.host):
         raise InvalidRequest(
-            "url", f"'{url.scheme}://{url.host}' is not https, and https_only=True was passed"
+            "url", f"'{url.scheme}://{url.host}' is not https: https_only=False would allow it"
         )
 
 
