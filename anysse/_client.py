@@ -462,10 +462,9 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
     async def _run_alone(self, request: StreamRequest, life: HandledLife[Any]) -> None:
         try:
             await self._run(request, life)
-        except AnysseError:
-            pass  # logged, told to its handlers, and kept for who waits for it
-        except Exception:  # noqa: BLE001 - a bug of its user's ends this request, and no other
-            NumberedLogger(request.number).exception("a handler failed")
+        except Exception as exc:  # noqa: BLE001 - it ends this request, and no other; who waits is told
+            if not isinstance(exc, AnysseError) or exc is not life.stream.last_error:
+                NumberedLogger(request.number).exception("a bug ended it")  # the stream logs its own errors
 
 
 _CLIENT_NAMES: Final = {"json": "payload", "url": "base_url"}

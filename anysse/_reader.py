@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 
 from ._clock import loop_clock
 from ._delivery import READ_SIZE, Batch, Mailbox
-from ._errors import StreamDropped, StreamError, StreamTimeout, TimeoutPhase
+from ._errors import AnysseError, StreamDropped, StreamError, StreamTimeout, TimeoutPhase
 from ._events import Headers, StreamResponse
 from ._http import Connection, Exchange
 from ._intake import Intake
@@ -171,6 +171,8 @@ class Reader:
             return
         self._session.broken(exc)
         if self._session.status is StreamStatus.ERROR:
+            if isinstance(exc, AnysseError):
+                self._log.warning("%s; giving up", exc.headline)
             self.tell(AttemptFailed(error=exc, retry_in=None, events_received=self._position))
 
     async def _live_in_time(self) -> None:
