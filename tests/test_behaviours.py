@@ -1445,6 +1445,18 @@ async def test_cls_13_an_event_named_open_is_an_event(connect: Open) -> None:
     assert len(recorder.of(anysse.Connected)) == 1
 
 
+async def test_cls_14_events_go_to_the_handler_of_their_type(client: Any) -> None:
+    by_type: list[str] = []
+    others: list[str] = []
+    body = "event:test\ndata:x\n\ndata:y\n\nevent: message\ndata: z\n\n"
+    async with scripted(feed(body)) as server, anysse.StreamClient(server.url, client=client) as streams:
+        await streams.send_request(
+            on={"test": lambda data, event: by_type.append(data)},
+            on_message=lambda data, event: others.append(data),
+        )
+    assert (by_type, others) == (["x"], ["y", "z"])
+
+
 # --- 6. Delivery in time ----------------------------------------------------------------------------------
 
 
