@@ -14,11 +14,13 @@ from anyio.abc import TaskGroup
 
 import anysse
 from anysse import StreamStatus, Timeouts
+from anysse._intake import EndMark
 from anysse._plan import default_kind
 from tests.server import held, serve
 from tests.streams import (
     Answer,
     Recorder,
+    Tap,
     data_of,
     held_stream,
     in_virtual_time,
@@ -653,3 +655,320 @@ async def test_observers_that_raise_are_logged_and_harmless(
         anysse.StatusChanged,
     }
     assert "an observer failed at StatusChanged" in problems[0].getMessage()
+
+
+# --- facts, and where they are among the events -----------------------------------------------------------
+
+
+def places(recorder: Recorder) -> list[tuple[str, int]]:
+    """Give the facts in order, in short; a status by its word."""
+    return [
+        (
+            fact.status.value if isinstance(fact, anysse.StatusChanged) else type(fact).__name__,
+            fact.events_received,
+        )
+        for fact in recorder.facts
+    ]
+
+
+def test_each_fact_says_after_how_many_events_it_happened(library: ModuleType) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        answers = [
+            stream_of(b"data: 1\n\ndata: 2\n\n", b"data: 3\n\n"),
+            Answer(status=503),
+            stream_of(b"data: 4\n\ndata: [DONE]\n\ndata: 5\n\n"),
+        ]
+        async with memory_client(library, *answers) as client:
+            async with anysse.open_stream(
+                URL, client=client, kind="feed", done="[DONE]", observers=[recorder]
+            ) as events:
+                assert await data_of(events) == ["1", "2", "3", "4"]
+        assert places(recorder) == [
+            *(("connecting", 0), ("AttemptStarted", 0), ("connected", 0), ("Connected", 0)),
+            *(("waiting", 3), ("AttemptFailed", 3)),  # it ended, and not with its done event
+            *(("connecting", 3), ("AttemptStarted", 3), ("waiting", 3), ("AttemptFailed", 3)),
+            *(("connecting", 3), ("AttemptStarted", 3), ("connected", 3), ("Connected", 3)),
+            *(("DoneReceived", 4), ("completed", 4)),
+        ]
+
+    in_virtual_time(main)
+
+
+async def test_the_end_of_a_connection_says_after_how_many_events_it_came(library: ModuleType) -> None:
+    recorder = Recorder()
+    async with memory_client(library, stream_of(b"data: 1\n\ndata: 2\n\n")) as client:
+        async with anysse.open_stream(URL, client=client, kind="reply", observers=[recorder]) as events:
+            await data_of(events)
+    [fact] = recorder.of(anysse.Ended)
+    assert (fact.events_received, fact.retry_in) == (2, None)
+
+
+@pytest.mark.parametrize(("done", "place"), [("[DONE]", 3), (lambda event: event.data == "[DONE]", 4)])
+async def test_the_done_event_is_told_with_its_place_in_the_middle_of_a_read(
+    library: ModuleType, done: Any, place: int
+) -> None:
+    for mark, is_final in ((done, True), (EndMark(done=done, is_final=False), False)):
+        recorder = Recorder()
+        parts = [b"data: 1\n\n", b"data: 2\n\ndata: 3\n\ndata: [DONE]\n\ndata: 5\n\ndata: 6\n\n"]
+        async with memory_client(library, stream_of(*parts)) as client:
+            async with anysse.open_stream(URL, client=client, done=mark, observers=[recorder]) as events:
+                count = len(await data_of(events))
+        [fact] = recorder.of(anysse.DoneReceived)
+        assert (fact.events_received, count) == (place, place + (0 if is_final else 2))
+
+
+async def test_a_stream_that_ends_without_a_done_event_tells_of_none(library: ModuleType) -> None:
+    recorder = Recorder()
+    async with memory_client(library, stream_of(b"data: 1\n\n")) as client:
+        async with anysse.open_stream(
+            URL, client=client, done="[DONE]", retry=None, observers=[recorder]
+        ) as events:
+            with pytest.raises(anysse.StreamDropped):
+                await data_of(events)
+    assert recorder.of(anysse.DoneReceived) == []
+
+
+def test_an_error_says_when_the_stream_tries_again(library: ModuleType) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        retry = anysse.ExponentialBackoff(initial=2, factor=2, jitter=0, max_retries=2)
+        async with memory_client(library, *[Answer(status=503)] * 3) as client:
+            with pytest.raises(anysse.StatusError) as caught:
+                async with anysse.open_stream(URL, client=client, retry=retry, observers=[recorder]):
+                    pass
+        failures = recorder.of(anysse.AttemptFailed)
+        assert [fact.retry_in for fact in failures] == [2, 4, None]
+        assert [fact.error.retry_in for fact in failures] == [2, 4, None]  # type: ignore[attr-defined]
+        assert caught.value is failures[-1].error
+
+    in_virtual_time(main)
+
+
+def test_the_time_for_the_whole_stream_being_up_is_told_like_any_failure(library: ModuleType) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        async with memory_client(library, held_stream(b"data: 1\n\n")) as client:
+            async with anysse.open_stream(
+                URL, client=client, timeouts=Timeouts(total=60), observers=[recorder]
+            ) as events:
+                with pytest.raises(anysse.StreamTimeout) as caught:
+                    await data_of(events)
+        [fact] = recorder.of(anysse.AttemptFailed)
+        assert (fact.error, fact.retry_in, fact.events_received) == (caught.value, None, 1)
+        assert recorder.statuses[-1] == "error"
+
+    in_virtual_time(main)
+
+
+def fail(*arguments: Any) -> Any:
+    raise LookupError("mine")
+
+
+@pytest.mark.parametrize("name", ["prepare", "on_comment", "done", "retry"])
+async def test_whatever_ends_the_stream_with_an_error_is_told(library: ModuleType, name: str) -> None:
+    recorder = Recorder()
+    async with memory_client(library, stream_of(b":\ndata: 1\n\n")) as client:
+        with pytest.raises(LookupError):
+            async with anysse.open_stream(
+                URL, client=client, kind="feed", observers=[recorder], **{"done": "[DONE]", name: fail}
+            ) as events:
+                await data_of(events)
+    [fact] = recorder.of(anysse.AttemptFailed)
+    assert (type(fact.error), fact.retry_in) == (LookupError, None)
+
+
+async def test_a_stream_that_is_closed_has_not_failed(library: ModuleType) -> None:
+    recorder = Recorder()
+    async with memory_client(library, held_stream()) as client:
+        async with anysse.open_stream(URL, client=client, observers=[recorder]):
+            pass
+    assert recorder.of(anysse.AttemptFailed) == []
+    assert recorder.statuses[-1] == "idle"
+
+
+# --- time that is spent in admit() ------------------------------------------------------------------------
+
+
+class Held(Recorder):
+    """Holds each attempt back for so long."""
+
+    def __init__(self, *seconds: float) -> None:
+        super().__init__()
+        self._seconds = list(seconds)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        await anyio.sleep(self._seconds.pop(0))
+        yield
+
+    def admit(self, attempt: anysse.Attempt, /) -> Any:
+        return self._turn()
+
+
+def test_who_is_held_back_is_not_slow(library: ModuleType) -> None:
+    async def main() -> None:
+        answers = [stream_of(b"data: 1\n\n"), held_stream(b"data: 2\n\n")]
+        async with memory_client(library, *answers) as client:
+            async with anysse.open_stream(
+                URL,
+                client=client,
+                timeouts=Timeouts(connect=1, response=1, first_event=1, idle=100, total=20),
+                observers=[Held(1000, 5000), Held(500, 0)],
+            ) as events:
+                assert anyio.current_time() == 1500
+                assert [(await events.receive()).data for _ in range(2)] == ["1", "2"]
+                connected_at = anyio.current_time()
+                assert 6503 <= connected_at < 6505  # 3 s of waiting, and the jitter
+                with pytest.raises(anysse.StreamTimeout) as caught:
+                    await events.receive()
+                assert caught.value.phase == "total"
+                # What counts is all but the admission.
+                assert anyio.current_time() == pytest.approx(1500 + 5000 + 20)
+
+    in_virtual_time(main)
+
+
+def test_a_stream_that_is_never_admitted_waits_for_ever(library: ModuleType) -> None:
+    async def main() -> None:
+        async with memory_client(library) as client:
+            with anyio.move_on_after(1_000_000) as scope:
+                async with anysse.open_stream(
+                    URL, client=client, timeouts=Timeouts(total=1), observers=[Held(10**9)]
+                ):
+                    pass
+        assert scope.cancelled_caught
+        assert client.sent == []
+
+    in_virtual_time(main)
+
+
+def test_time_in_prepare_counts_towards_total(library: ModuleType) -> None:
+    async def prepare(request: Any, attempt: anysse.Attempt) -> None:
+        await anyio.sleep(1000)
+
+    async def main() -> None:
+        async with memory_client(library) as client:
+            with pytest.raises(anysse.StreamTimeout):
+                async with anysse.open_stream(
+                    URL, client=client, timeouts=Timeouts(total=60), prepare=prepare, observers=[Held(100)]
+                ):
+                    pass
+        assert anyio.current_time() == 160
+
+    in_virtual_time(main)
+
+
+# --- an end mark that need not be there, or need not be the end -------------------------------------------
+
+
+MAYBE: Any = EndMark(done="[DONE]", is_required=False)
+ON: Any = EndMark(done="[DONE]", is_final=False)
+
+
+async def cut(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+    raise OSError("gone")
+
+
+MARKED = b"data: 1\n\ndata: [DONE]\n\ndata: 2\n\n"
+
+
+async def test_an_end_without_a_mark_that_is_not_required_completes_the_stream(library: ModuleType) -> None:
+    for data in (b"data: 1\n\n", b"data: 1\n\ndata: [DONE]\n\ndata: 2\n\n"):
+        recorder = Recorder()
+        async with memory_client(library, stream_of(data)) as client:
+            async with anysse.open_stream(URL, client=client, done=MAYBE, observers=[recorder]) as events:
+                assert await data_of(events) == ["1"]
+                assert events.status is StreamStatus.COMPLETED
+        assert len(recorder.of(anysse.DoneReceived)) == (b"DONE" in data)
+
+
+async def test_a_cut_without_a_mark_that_is_not_required_is_a_cut(library: ModuleType) -> None:
+    async with memory_client(library, Answer(parts=cut(b"data: 1\n\n"))) as client:
+        async with anysse.open_stream(URL, client=client, done=MAYBE, retry=None) as events:
+            with pytest.raises(anysse.StreamDropped):
+                await data_of(events)
+
+
+@pytest.mark.parametrize("kind", ["feed", "reply"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: stream_of(MARKED, b"data: 3\n\n"),
+        lambda: Answer(parts=cut(MARKED, b"data: 3\n\n")),
+        lambda: held_stream(MARKED, b"data: 3\n\n"),
+        lambda: stream_of(MARKED, b"data: 3\n\n" + b"data: " + b"x" * 200),
+    ],
+    ids=["it ends", "it is cut", "it is silent", "it is too large"],
+)
+def test_whatever_ends_a_stream_after_its_mark_is_its_end(library: ModuleType, make: Any, kind: Any) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        async with memory_client(library, make()) as client:
+            async with anysse.open_stream(
+                URL,
+                client=client,
+                kind=kind,
+                done=ON,
+                max_event_size=100,
+                timeouts=Timeouts(idle=50),
+                observers=[recorder],
+            ) as events:
+                assert await data_of(events) == ["1", "2", "3"]
+                assert (events.status, events.last_error) == (StreamStatus.COMPLETED, None)
+        assert len(client.sent) == 1
+        assert [fact.events_received for fact in recorder.of(anysse.DoneReceived)] == [1]
+        assert [fact.events_received for fact in recorder.of(anysse.Ended)] == [3]
+        assert recorder.of(anysse.AttemptFailed) == []
+
+    in_virtual_time(main)
+
+
+def test_the_time_being_up_after_its_mark_is_the_end_of_a_stream(library: ModuleType) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        async with memory_client(library, held_stream(MARKED)) as client:
+            async with anysse.open_stream(
+                URL, client=client, done=ON, timeouts=Timeouts(total=60), observers=[recorder]
+            ) as events:
+                assert await data_of(events) == ["1", "2"]
+                assert anyio.current_time() == 60
+        assert recorder.of(anysse.AttemptFailed) == []
+        assert recorder.statuses[-1] == "completed"
+
+    in_virtual_time(main)
+
+
+async def test_a_new_connection_is_refused_after_the_mark(library: ModuleType) -> None:
+    async with memory_client(library, held_stream(MARKED)) as client:
+        async with anysse.open_stream(URL, client=client, kind="feed", resend="always", done=ON) as events:
+            assert [(await events.receive()).data for _ in range(2)] == ["1", "2"]
+            with pytest.raises(anysse.InvalidRequest):
+                events.reconnect_now()
+            assert events.status is StreamStatus.CONNECTED
+
+
+async def test_a_restart_that_the_mark_overtakes_is_the_end(library: ModuleType) -> None:
+    tap = Tap()
+    async with memory_client(library, Answer(parts=tap)) as client:
+        async with anysse.open_stream(URL, client=client, kind="feed", done=ON) as events:
+            await turns(20)
+            tap.put(MARKED)
+            events.reconnect_now()  # in the tick in which it comes
+            assert await data_of(events) == ["1", "2"]
+            assert events.status is StreamStatus.COMPLETED
+    assert len(client.sent) == 1
+
+
+async def test_a_bug_after_the_mark_is_a_bug(library: ModuleType) -> None:
+    recorder = Recorder()
+    parts = [MARKED, b": 0\n\n"]
+    async with memory_client(library, stream_of(*parts)) as client:
+        async with anysse.open_stream(
+            URL, client=client, done=ON, on_comment=fail, observers=[recorder]
+        ) as events:
+            with pytest.raises(LookupError):
+                await data_of(events)
+    assert len(recorder.of(anysse.AttemptFailed)) == 1
