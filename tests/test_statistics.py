@@ -226,6 +226,7 @@ def test_a_stream_measures_what_it_waits_for(library: ModuleType) -> None:
                 first.put(b"data: 3\n\n")
                 await anyio.sleep(1)
                 first.end()
+                await events.wait_for(StreamStatus.WAITING)
                 await events.wait_for(StreamStatus.CONNECTED)
                 second.put(b"data: 4\n\n")
                 await turns(5)
