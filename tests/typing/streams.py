@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import assert_type
+from typing import Any, assert_type
 
 import anyio
 import anyio.abc
@@ -10,7 +10,10 @@ import httpx
 import httpx2
 
 from anysse import (
+    SKIP,
     Attempt,
+    DoneReceived,
+    Durations,
     EventIterator,
     EventReader,
     EventStream,
@@ -26,6 +29,7 @@ from anysse import (
     StreamStatistics,
     StreamStatus,
     Timeouts,
+    decoders,
     iter_events,
     open_stream,
     read_events,
@@ -34,6 +38,7 @@ from anysse import (
 
 async def a_stream_gives_events() -> None:
     assert_type(open_stream("http://h/"), AbstractAsyncContextManager[EventStream])
+    assert_type(open_stream("http://h/"), AbstractAsyncContextManager[EventStream[ServerSentEvent]])
     async with open_stream("http://h/") as events:
         assert_type(events, EventStream)
         async for event in events:
@@ -51,6 +56,55 @@ async def take_any(stream: anyio.abc.ObjectReceiveStream[ServerSentEvent]) -> No
     assert_type(await stream.receive(), ServerSentEvent)
 
 
+async def a_stream_gives_what_its_decoder_makes_of_events() -> None:
+    def number(event: ServerSentEvent) -> int:
+        return int(event.data)
+
+    assert_type(open_stream("http://h/", decode=number), AbstractAsyncContextManager[EventStream[int]])
+    assert_type(open_stream("http://h/", decode=decoders.text), AbstractAsyncContextManager[EventStream[str]])
+    assert_type(
+        open_stream("http://h/", decode=decoders.json_or_text), AbstractAsyncContextManager[EventStream[Any]]
+    )
+    assert_type(open_stream("http://h/", decode=None), AbstractAsyncContextManager[EventStream])
+    async with open_stream("http://h/", decode=number) as events:
+        assert_type(events, EventStream[int])
+        async for item in events:
+            assert_type(item, int)
+        assert_type(await events.receive(), int)
+        assert_type(events.receive_nowait(), int)
+        await take_numbers(events)
+        await take_any(events)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_stream("http://h/", decode=str.upper)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def take_numbers(stream: anyio.abc.ObjectReceiveStream[int]) -> None:
+    assert_type(await stream.receive(), int)
+
+
+async def a_class_is_a_decoder() -> None:
+    class Tick:
+        def __init__(self, event: ServerSentEvent) -> None:
+            self.price = int(event.data)
+
+    async with open_stream("http://h/", decode=Tick) as ticks:
+        assert_type(await ticks.receive(), Tick)
+
+
+async def what_is_skipped_is_no_item() -> None:
+    async with open_stream(
+        "http://h/", decode=lambda event: SKIP if event.event == "ping" else event.data
+    ) as texts:
+        assert_type(await texts.receive(), str)
+
+
+async def a_stream_without_a_decoder_is_one_of_events(
+    bare: EventStream, events: EventStream[ServerSentEvent]
+) -> None:
+    bare, events = events, bare
+    assert_type(await bare.receive(), ServerSentEvent)
+    assert_type(bare.receive_nowait(), ServerSentEvent)
+
+
 async def a_stream_can_be_looked_at(events: EventStream) -> None:
     assert_type(events.url, str)
     assert_type(events.status, StreamStatus)
@@ -60,7 +114,11 @@ async def a_stream_can_be_looked_at(events: EventStream) -> None:
     assert_type(events.retry_count, int)
     assert_type(events.last_error, Exception | None)
     assert_type(events.next_attempt_in, float | None)
+    assert_type(events.number, int)
     assert_type(events.statistics(), StreamStatistics)
+    assert_type(events.statistics() + events.statistics(), StreamStatistics)
+    assert_type(events.statistics().gaps, Durations)
+    assert_type(events.statistics().gaps.mean, float | None)
     assert_type(await events.wait_for(StreamStatus.CONNECTED), None)
     events.status = StreamStatus.IDLE  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -138,10 +196,13 @@ def a_policy_is_a_function() -> None:
 def an_observer_is_told_facts() -> None:
     class Looker(Observer):
         def observe(self, fact: Fact, /) -> None:
+            assert_type(fact.events_received, int)
             match fact:
                 case StatusChanged(status=status, previous=previous):
                     assert_type(status, StreamStatus)
                     assert_type(previous, StreamStatus)
+                case DoneReceived(events_received=count):
+                    assert_type(count, int)
                 case _:
                     pass
 
