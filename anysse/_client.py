@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from typing_extensions import TypeVar
 
 from ._call import REQUEST_OPTIONS, CallPlan
-from ._check import check_callable, check_choice
+from ._check import check_callable, check_choice, shown
 from ._decode import Decode, json_or_text
 from ._dispatch import Dispatch
 from ._errors import AnysseError, InvalidRequest
@@ -136,7 +136,7 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
         check_callable("encode_params", encode_params)
         check_callable("decode", decode)
         if limits is not None and not isinstance(limits, StreamLimits):
-            raise InvalidRequest("limits", f"must be a StreamLimits or None, not {limits!r:.80}")
+            raise InvalidRequest("limits", f"must be a StreamLimits or None, not {shown(limits)}")
         library = library_of(client, None)
         self._client: Any = client if client is not None else own_client(library)
         self._owns_client = client is None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
-from ._check import check_callable
+from ._check import check_callable, shown
 from ._errors import AnysseError, InvalidRequest
 from ._events import ServerSentEvent
 from ._options import StreamStatus
@@ -53,11 +53,11 @@ class Handlers(Generic[M]):
         for name in HANDLER_NAMES - {"on"}:
             check_callable(name, getattr(self, name))
         if not isinstance(self.on, Mapping):
-            problem = f"must be functions by event type, as in on={{'ping': f}}, not {self.on!r:.80}"
+            problem = f"must be functions by event type, as in on={{'ping': f}}, not {shown(self.on)}"
             raise InvalidRequest("on", problem)
         for event_type, handler in self.on.items():
             if not isinstance(event_type, str) or not callable(handler):
-                raise InvalidRequest("on", f"must have a function for the event type {event_type!r:.80}")
+                raise InvalidRequest("on", f"must have a function for the event type {shown(event_type)}")
         object.__setattr__(self, "on", dict(self.on))
 
     def with_others(self, others: Mapping[str, Any]) -> "Handlers[M]":

@@ -22,6 +22,7 @@ from ._answer import (
     parse_retry_after,
     redirected_method,
 )
+from ._check import shown
 from ._errors import (
     AnysseError,
     ConnectError,
@@ -76,7 +77,7 @@ def library_of(client: object, given: object) -> ModuleType:
         if client is None and isinstance(given, library.Request):
             return library
     if client is not None:
-        raise InvalidRequest("client", f"must be an AsyncClient of httpx or httpx2, not {client!r:.80}")
+        raise InvalidRequest("client", f"must be an AsyncClient of httpx or httpx2, not {shown(client)}")
     import httpx
 
     return httpx

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ._check import check_callable
+from ._check import check_callable, shown
 from ._errors import EventTooLarge, InvalidRequest
 from ._events import ServerSentEvent
 from ._parser import EventStreamParser
@@ -132,5 +132,5 @@ def mark_of(done: Done | EndMark | None) -> EndMark | None:
     if done is None or isinstance(done, EndMark):
         return done
     if not (isinstance(done, str) or callable(done)):
-        raise InvalidRequest("done", f"must be a str, a function of the event or None, not {done!r:.80}")
+        raise InvalidRequest("done", f"must be a str, a function of the event or None, not {shown(done)}")
     return EndMark(done=done)

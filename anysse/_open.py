@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal
 import anyio
 from anyio.abc import TaskGroup
 
-from ._check import check_callable
+from ._check import check_callable, shown
 from ._decode import Decode, T
 from ._errors import InvalidRequest
 from ._groups import bare_exception
@@ -214,7 +214,7 @@ def open_stream(
         StreamError: On entering: the server did not accept the stream, and the policy gave up.
     """
     if task_group is not None and not isinstance(task_group, TaskGroup):
-        raise InvalidRequest("task_group", f"must be a task group of anyio's, not {task_group!r:.80}")
+        raise InvalidRequest("task_group", f"must be a task group of anyio's, not {shown(task_group)}")
     check_last_event_id(last_event_id)
     check_callable("accept_response", accept_response)
     check_callable("decode", decode)

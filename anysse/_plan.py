@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ._check import check_callable, check_choice, check_count
+from ._check import check_callable, check_choice, check_count, shown
 from ._errors import InvalidRequest
 from ._intake import Done, EndMark, Intake, mark_of
 from ._observer import Observer
@@ -86,9 +86,9 @@ def checked_observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:
     try:
         watchers = tuple(observers)
     except TypeError:
-        problem = f"must be several, as in observers=[mine], not {observers!r:.80}"
+        problem = f"must be several, as in observers=[mine], not {shown(observers)}"
         raise InvalidRequest("observers", problem) from None
     for watcher in watchers:
         if not callable(getattr(watcher, "observe", None)) or not callable(getattr(watcher, "admit", None)):
-            raise InvalidRequest("observers", f"must inherit from anysse.Observer: {watcher!r:.80} does not")
+            raise InvalidRequest("observers", f"must inherit from anysse.Observer: {shown(watcher)} does not")
     return watchers

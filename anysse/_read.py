@@ -15,6 +15,7 @@ from collections.abc import (
 from typing import Any, Literal, Protocol, TypeAlias, final
 
 from ._answer import content_codings
+from ._check import shown
 from ._errors import InvalidRequest, ResponseError, StreamDropped
 from ._events import ServerSentEvent
 from ._inflate import BadCoding, Inflater
@@ -237,7 +238,7 @@ def read_events(
         source = response
     else:
         raise InvalidRequest(
-            "response", f"must be a response or an async iterable of bytes, not {response!r:.80}"
+            "response", f"must be a response or an async iterable of bytes, not {shown(response)}"
         )
     intake = _intake(done, on_comment, max_event_size, oversize, last_event_id)
     return EventReader(_Body(intake, inflater, needs_done=done is not None), aiter(source))
@@ -268,7 +269,7 @@ def iter_events(
     elif isinstance(response, Iterable) and not isinstance(response, str | bytes | bytearray | memoryview):
         source = response
     else:
-        raise InvalidRequest("response", f"must be a response or an iterable of bytes, not {response!r:.80}")
+        raise InvalidRequest("response", f"must be a response or an iterable of bytes, not {shown(response)}")
     intake = _intake(done, on_comment, max_event_size, oversize, last_event_id)
     return EventIterator(_Body(intake, inflater, needs_done=done is not None), iter(source))
 

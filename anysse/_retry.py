@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ._check import check_count, check_number
+from ._check import check_count, check_number, shown
 from ._errors import (
     AnysseError,
     ConnectError,
@@ -98,7 +98,7 @@ class ExponentialBackoff:
         try:
             also = frozenset(self.also)
         except TypeError:
-            problem = f"must be several statuses, as in also=(404,), not {self.also!r:.80}"
+            problem = f"must be several statuses, as in also=(404,), not {shown(self.also)}"
             raise InvalidRequest("retry.also", problem) from None
         for status in also:
             check_count("retry.also", status, minimum=100)

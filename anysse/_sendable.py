@@ -5,6 +5,7 @@ from collections.abc import AsyncIterable
 from types import ModuleType
 from typing import Any
 
+from ._check import shown
 from ._errors import InvalidRequest
 from ._redact import redact_url
 
@@ -46,7 +47,7 @@ def is_encodable(value: object) -> bool:
 def check_last_event_id(last_event_id: object, argument: str = "last_event_id") -> None:
     """Refuse a last event ID of the caller's that cannot be sent."""
     if not isinstance(last_event_id, str):
-        raise InvalidRequest(argument, f"must be a str, not {last_event_id!r:.80}")
+        raise InvalidRequest(argument, f"must be a str, not {shown(last_event_id)}")
     if not is_sendable_id(last_event_id):
         problem = f"it has a control character, or more than {MAX_LAST_EVENT_ID} bytes"
         raise InvalidRequest(argument, f"the last event ID cannot be sent in a header: {problem}")
@@ -55,7 +56,7 @@ def check_last_event_id(last_event_id: object, argument: str = "last_event_id") 
 def check_method(method: object) -> None:
     """Refuse what is no HTTP method (RFC 9110, section 9.1)."""
     if not isinstance(method, str) or not _TOKEN.fullmatch(method.encode("utf-8", "replace")):
-        raise InvalidRequest("method", f"must be a name such as 'GET' or 'POST', not {method!r:.80}")
+        raise InvalidRequest("method", f"must be a name such as 'GET' or 'POST', not {shown(method)}")
 
 
 def check_stream(stream: object) -> None:
