@@ -50,6 +50,7 @@ class CallPlan:
 
     Args:
         library: The module, httpx or httpx2.
+        client: The client that will send; its own params have a place in each query.
         base_url: What the path of a request is joined to.
         encode_params: What makes the query of a GET of its payload; None for the rule of ``query_of``.
         closes_on_done: Whether a stream is over with its done event.
@@ -59,6 +60,7 @@ class CallPlan:
     def __init__(
         self,
         library: ModuleType,
+        client: Any,
         base_url: object,
         *,
         encode_params: Callable[[Any], Any] | None,
@@ -66,15 +68,16 @@ class CallPlan:
         options: Mapping[str, Any],
     ) -> None:
         self._library = library
+        self._client = client
         self._base_url = self._checked_base(base_url)
         self._encode_params = encode_params
         self._closes_on_done = closes_on_done
         _checked_method(options["method"])
         self._options = {
             **options,
-            "params": self._converted("QueryParams", "params", options["params"]),
-            "headers": self._converted("Headers", "headers", options["headers"]),
-            "cookies": self._converted("Cookies", "cookies", options["cookies"]),
+            "params": self._params(options["params"]),
+            "headers": self._headers(options["headers"]),
+            "cookies": self._cookies(options["cookies"]),
         }
 
     def arguments(self, payload: object, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,16 +88,21 @@ class CallPlan:
         """
         chosen = {**self._options, **given}
         method = _checked_method(chosen["method"])
-        params = self._options["params"].merge(self._converted("QueryParams", "params", given.get("params")))
-        if method == "GET":
+        params = self._options["params"].merge(self._params(given.get("params")))
+        if is_get := method == "GET":
             params = params.merge(self._query_of(payload))
+        try:
+            place = self._place(self._joined(chosen["path"]), params)
+        except self._library.InvalidURL as exc:
+            name = "payload" if is_get and payload is not None else "params"
+            raise InvalidRequest(name, "makes the URL too long: send it as the body of a POST") from exc
         mark = mark_of(chosen["done"])
         return {
-            "url": self._url(chosen["path"], params),
+            **place,
             "method": method,
-            "headers": self._headers(given.get("headers")),
-            "cookies": self._cookies(given.get("cookies")),
-            "json": None if method == "GET" else json_body_of(payload),
+            "headers": self._request_headers(given.get("headers")),
+            "cookies": self._request_cookies(given.get("cookies")),
+            "json": None if is_get else json_body_of(payload),
             "auth": chosen["auth"],
             "timeouts": chosen["timeouts"],
             "last_event_id": chosen["last_event_id"],
@@ -111,15 +119,20 @@ class CallPlan:
             check_url(with_text, url)
         except InvalidRequest as exc:
             raise InvalidRequest("base_url", exc.reason) from exc
-        except self._library.InvalidURL as exc:
+        except (self._library.InvalidURL, ValueError) as exc:
             raise InvalidRequest("base_url", f"{redact_url(with_text)!r} is no URL ({exc})") from exc
         return url
 
-    def _url(self, path: object, params: Any) -> str:
-        url = self._joined(path)
+    def _place(self, url: Any, params: Any) -> dict[str, Any]:
+        """Give the URL, with params beside its own query, as the arguments that make a request of it."""
         # Not copy_merge_params(): it would write the URL's own query anew.
         query = "&".join(filter(None, (url.query.decode("ascii"), str(params))))
-        return str(url.copy_with(query=query.encode("ascii") or None))
+        whole = self._library.URL(str(url.copy_with(query=query.encode("ascii") or None)))
+        # The params of the client take the place of a query, unless that is said as params as well.
+        return {
+            "url": str(whole),
+            "params": self._library.QueryParams(query) if self._client.params else None,
+        }
 
     def _joined(self, path: object) -> Any:
         if not isinstance(path, str):
@@ -131,7 +144,9 @@ class CallPlan:
             url = self._base_url.join(path)
             check_url(str(url), url)
         except InvalidRequest as exc:
-            raise InvalidRequest("path", exc.reason) from exc
+            is_name = ":" in path.partition("/")[0] and "://" not in path
+            hint = ": './' before it makes it a relative one" if is_name else ""
+            raise InvalidRequest("path", exc.reason + hint) from exc
         except (self._library.InvalidURL, ValueError) as exc:
             raise InvalidRequest("path", f"{redact_url(path)!r} cannot be joined to the base URL") from exc
         if not is_same_origin(url, self._base_url):
@@ -143,27 +158,52 @@ class CallPlan:
     def _query_of(self, payload: object) -> Any:
         if self._encode_params is None:
             return self._library.QueryParams(query_of(payload))
-        return self._converted("QueryParams", "encode_params", self._encode_params(payload))
+        return self._params(self._encode_params(payload), "encode_params")
 
-    def _headers(self, given: object) -> Any:
+    def _request_headers(self, given: object) -> Any:
         headers = self._options["headers"].copy()
-        headers.update(self._converted("Headers", "headers", given))
+        headers.update(self._headers(given))
         if EVENT_STREAM not in headers.get("accept", "").lower():
             headers["Accept"] = EVENT_STREAM
         return headers
 
-    def _cookies(self, given: object) -> Any:
-        cookies = self._library.Cookies(self._options["cookies"])
-        cookies.update(self._converted("Cookies", "cookies", given))
+    def _request_cookies(self, given: object) -> Any:
+        cookies = self._cookies(self._options["cookies"])
+        cookies.update(self._cookies(given))
         return cookies
 
-    def _converted(self, kind: str, name: str, value: object) -> Any:
-        """Copy what a caller wrote into a type of the library's."""
+    # --- copies of what a caller wrote, in the types of the library; its own may be of the other one ---
+
+    def _params(self, value: Any, name: str = "params") -> Any:
+        def copied() -> Any:
+            pairs = getattr(value, "multi_items", None)
+            params = self._library.QueryParams(value if pairs is None else pairs())
+            str(params)  # what UTF-8 cannot write is found now
+            return params
+
+        verb = "be" if name == "params" else "give"
+        return self._read(name, f"must {verb} a mapping, a list of pairs, or the text of a query", copied)
+
+    def _headers(self, value: Any) -> Any:
+        def copied() -> Any:
+            return self._library.Headers(getattr(value, "raw", value))
+
+        return self._read("headers", "must be a mapping, or pairs, of ASCII text or of bytes", copied)
+
+    def _cookies(self, value: Any) -> Any:
+        def copied() -> Any:
+            cookies = self._library.Cookies()
+            cookies.update(getattr(value, "jar", value))
+            return cookies
+
+        return self._read("cookies", "must be a dict, or a list of pairs, of text, or a cookie jar", copied)
+
+    def _read(self, name: str, wanted: str, copied: Callable[[], Any]) -> Any:
         try:
-            return getattr(self._library, kind)(value)
+            return copied()
         except Exception as exc:
             # Without its text: that may hold the value, which may be a secret.
-            problem = f"{self._library.__name__} cannot read it ({type(exc).__name__})"
+            problem = f"{wanted}; {self._library.__name__} cannot read this ({type(exc).__name__})"
             raise InvalidRequest(name, problem) from exc
 
 

@@ -159,6 +159,7 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
         }
         self._calls = CallPlan(
             library,
+            self._client,
             base_url,
             encode_params=encode_params,
             closes_on_done=close_on_done,
