@@ -19,7 +19,7 @@ T = TypeVar("T", default=ServerSentEvent)
 
 # An enum, so that type checkers narrow `T | Skip` to T by `is SKIP`.
 class Skip(Enum):
-    """The type of ``SKIP``: what a decoder gives for an event that is not to be handed out."""
+    """What a decoder gives for an event that is not to be handed out; ``SKIP`` is the only one."""
 
     SKIP = "skip"
 

@@ -29,7 +29,7 @@ napoleon_use_ivar = True
 
 # Names of other projects, of type parameters and of aliases have no page here to point at.
 nitpick_ignore_regex = [
-    (r"py:class", r"anysse\._(errors\.Facts|types\..*|read\..*(Response|Source))"),
+    (r"py:class", r"anysse\._(decode\.(T|Skip)|errors\.Facts|types\..*|read\..*(Response|Source))"),
     (
         r"py:class",
         r"(.*\.)?([A-Za-z]+Types|ClientAuth|Prepare|AcceptResponse|Done|Kind|Resend|Body|(As|S)yncSource)",

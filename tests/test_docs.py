@@ -104,7 +104,7 @@ def test_example_runs(
 @pytest.mark.parametrize("name", anysse.__all__)
 def test_every_public_name_is_in_the_reference(name: str) -> None:
     reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    assert re.search(rf"^\.\. auto\w+:: {name}(\(.*)?$", reference, re.MULTILINE)
+    assert re.search(rf"^\.\. auto\w+:: (anysse\.)?{name}(\(.*)?$", reference, re.MULTILINE)
 
 
 def test_an_indented_block_and_what_it_prints_are_found() -> None:
