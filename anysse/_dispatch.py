@@ -13,7 +13,7 @@ from typing import Generic, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint
 
-from ._clock import loop_clock
+from ._clock import stopwatch
 from ._decode import SKIP, Decode, Skip
 from ._errors import AnysseError, DecodeError
 from ._events import ServerSentEvent
@@ -40,7 +40,7 @@ class Dispatch(Observer, Generic[M]):
         self._handlers = handlers
         self._decode = decode
         self._closes_on_done = closes_on_done
-        self._clock: Callable[[], float] = loop_clock()
+        self._stopwatch: Callable[[], float] = stopwatch()
         self._facts: deque[Fact] = deque()
         self._room: anyio.Event | None = None
         self._nap: anyio.CancelScope | None = None  # while there is nothing to handle
@@ -174,11 +174,11 @@ class Dispatch(Observer, Generic[M]):
     async def _call(self, handler: Callable[..., object] | None, *arguments: object) -> None:
         if handler is None:
             return
-        began, self.is_handling = self._clock(), True
+        began, self.is_handling = self._stopwatch(), True
         try:
             result = handler(*arguments)
             if result is not None and isawaitable(result):
                 await result
         finally:
             self.is_handling = False
-            self.handler_time += self._clock() - began
+            self.handler_time += self._stopwatch() - began

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 from anyio.lowlevel import checkpoint
 
-from ._clock import loop_clock
+from ._clock import loop_clock, stopwatch
 from ._delivery import READ_SIZE, Batch, Mailbox
 from ._errors import AnysseError, StreamDropped, StreamError, StreamTimeout, TimeoutPhase
 from ._events import Headers, StreamResponse
@@ -100,6 +100,7 @@ class Reader:
         self._plan = plan
         self._log = NumberedLogger(number)
         self._clock = loop_clock()
+        self._stopwatch = stopwatch()
         self.counters = Counters()
         self.response: StreamResponse | None = None
         """The head of the current connection, or of the last one."""
@@ -348,8 +349,9 @@ class Reader:
         counters.bytes_received += len(chunk)
         self._bytes_taken += len(chunk)
         counters.last_byte_at = now
+        began = self._stopwatch()
         events = intake.take(chunk)
-        counters.parser_time += self._clock() - now
+        counters.parser_time += self._stopwatch() - began
         if intake.done_after is not None and not session.is_done:
             self._is_done(intake.done_after)
         if events or intake.is_done:

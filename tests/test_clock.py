@@ -2,12 +2,13 @@
 
 import asyncio
 import math
+import time
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from anysse._clock import loop_clock
+from anysse._clock import loop_clock, stopwatch
 from tests.streams import in_virtual_time
 
 
@@ -52,3 +53,21 @@ def test_where_trio_is_a_guest_of_asyncio_each_has_its_own() -> None:
         (await done).unwrap()
 
     asyncio.run(host())
+
+
+async def test_a_stopwatch_counts_microseconds() -> None:
+    watch, until = stopwatch(), time.perf_counter() + 0.005
+    seen = set()
+    while time.perf_counter() < until:
+        seen.add(watch())
+    assert len(seen) > 20  # a clock of milliseconds would show 6
+
+
+def test_a_stopwatch_jumps_where_time_is_virtual() -> None:
+    async def main() -> None:
+        watch = stopwatch()
+        before = watch()
+        await anyio.sleep(1000)
+        assert watch() - before == 1000
+
+    in_virtual_time(main)
