@@ -95,8 +95,9 @@ class Dispatch(Observer, Generic[M]):
             except (anyio.EndOfStream, anyio.ClosedResourceError):
                 await self._catch_up(self._taken)
                 return
-            except AnysseError:
-                await self._catch_up(self._taken)
+            except Exception as error:
+                # Of the stream itself, after all events; or a bug of the decoder's, at its event.
+                await self._catch_up(self._taken if error is stream.last_error else self._taken - 1)
                 raise
             else:
                 await self._catch_up(self._taken if message is None else self._taken - 1)
@@ -167,9 +168,14 @@ class Dispatch(Observer, Generic[M]):
             await self._call(self._handlers.on_status, status)
 
     async def close(self, status: StreamStatus) -> None:
-        """Tell how the request ended."""
-        await self._on_status(status)
-        await self._call(self._handlers.on_close, status)
+        """Tell how the request ended; it fails where a handler does, and is closed all the same."""
+        try:
+            await self._on_status(status)
+        except Exception:
+            status = StreamStatus.ERROR
+            raise
+        finally:
+            await self._call(self._handlers.on_close, status)
 
     async def _call(self, handler: Callable[..., object] | None, *arguments: object) -> None:
         if handler is None:

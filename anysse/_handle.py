@@ -132,7 +132,7 @@ class HandledLife(Life, Generic[M]):
                     await self._dispatch.close(self.status)
             except Exception as exc:
                 if error is None:
-                    self.error = exc
+                    self._end, self.error = StreamStatus.ERROR, exc
                     raise
                 self._log.exception("a handler failed as the request ended")
             finally:
