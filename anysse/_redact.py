@@ -12,6 +12,8 @@ _SECRET_NAME = re.compile(
 _START = re.compile(r"((?:[a-z][a-z0-9+.\-]*:)?[/\\]*)([^/\\?#]*)", re.IGNORECASE)
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
 _PAIR = re.compile(r"[^&;]+")
+_JSON_NAME = re.compile(r'"([^"]*)"\s*:')
+_WITH_URL = frozenset({"content-location", "location", "referer"})
 
 
 def is_secret_name(name: str) -> bool:
@@ -41,8 +43,14 @@ def _without_credentials(url: str) -> str:
 
 
 def redact_headers(items: "list[tuple[str, str]]") -> list[tuple[str, str]]:
-    """Give the headers with the values of secret-looking ones hidden."""
-    return [(name, REDACTED if is_secret_name(name) else value) for name, value in items]
+    """Give the headers with the values of secret-looking ones hidden, and what is secret in a URL."""
+    return [(name, _redact_header(name, value)) for name, value in items]
+
+
+def _redact_header(name: str, value: str) -> str:
+    if is_secret_name(name):
+        return REDACTED
+    return redact_url(value) if name.lower() in _WITH_URL else value
 
 
 def _redact_pairs(query: str) -> str:
@@ -50,5 +58,11 @@ def _redact_pairs(query: str) -> str:
 
 
 def _redact_pair(pair: str) -> str:
-    name, equals, _value = pair.partition("=")
-    return f"{name}={REDACTED}" if equals and is_secret_name(unquote_plus(name)) else pair
+    name, equals, value = pair.partition("=")
+    is_secret = equals and _is_secret_pair(unquote_plus(name), unquote_plus(value))
+    return f"{name}={REDACTED}" if is_secret else pair
+
+
+def _is_secret_pair(name: str, value: str) -> bool:
+    # A nested payload is JSON, whose own names may be those of secrets.
+    return is_secret_name(name) or any(map(is_secret_name, _JSON_NAME.findall(value)))
