@@ -80,6 +80,11 @@ class CallPlan:
             "cookies": self._cookies(options["cookies"]),
         }
 
+    @property
+    def place(self) -> str:
+        """The base URL, as it may be shown."""
+        return redact_url(str(self._base_url))
+
     def arguments(self, payload: object, given: Mapping[str, Any]) -> dict[str, Any]:
         """Give what ``open_stream`` is to be called with.
 

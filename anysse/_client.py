@@ -185,6 +185,9 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
         # What is wrong is said now, and not when it is sent; a POST, since no payload is there to be encoded.
         self._opening(None, {"method": "POST"}, self._decode, ())
 
+    def __repr__(self) -> str:
+        return f"<StreamClient {self._calls.place}: {self.status}>"
+
     # --- requests ---
 
     @overload

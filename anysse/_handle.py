@@ -74,7 +74,7 @@ class Life:
             self.ended.set()
 
     def _end_with(self, exc: BaseException | None, status: StreamStatus) -> None:
-        self._log.debug("ended: %s", status)
+        self._log.debug("ended: %s%s", status, "" if exc is None else f" ({type(exc).__name__})")
         self._end = status
         self.error = exc if isinstance(exc, Exception) else None
 

@@ -238,7 +238,9 @@ class Reader:
             began, deadline, self._total.deadline = self._clock(), self._total.deadline, float("inf")
             for observer in self._plan.observers:
                 await stack.enter_async_context(observer.admit(attempt))
-            self._total.deadline = deadline + (self._clock() - began)
+            waited = self._clock() - began
+            self._total.deadline = deadline + waited
+            self._log.debug("attempt %d: admitted after %.1f s", attempt.number, waited)
             yield
 
     async def _exchange(self, attempt: Attempt) -> Exchange:
@@ -408,6 +410,8 @@ class Reader:
     def _ended(self, step: Step) -> Step:
         self._log.info("the connection to %s ended", redact_url(self._plan.url))
         retry_in = step.delay if isinstance(step, Wait) else None
+        if retry_in is not None:
+            self._log.debug("next attempt in %.1f s", retry_in)
         self.tell(Ended(retry_in=retry_in, events_received=self._position))
         return step
 

@@ -15,7 +15,7 @@ from ._delivery import Mailbox
 from ._errors import DecodeError
 from ._events import ServerSentEvent, StreamResponse
 from ._http import CLOSE_GRACE, DRAIN_GRACE, Connection
-from ._log import next_number
+from ._log import NumberedLogger, next_number
 from ._observer import StatusChanged
 from ._options import StreamStatus
 from ._plan import StreamPlan
@@ -57,6 +57,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         """The URL that was asked for; ``response.url`` is where redirects led."""
         self.number: Final = next_number()
         """Its number in the log; no other stream of this process has it."""
+        self._log = NumberedLogger(self.number)
         self._decode = decode
         self._session = Session(
             plan.rules, last_event_id=plan.last_event_id, chance=random.random, on_status=self._on_status
@@ -370,5 +371,6 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             waiter.is_reached = waiter.is_reached or waiter.status is status
             if is_end or waiter.is_reached:
                 waiter.woken.set()
+        self._log.debug("%s, after %s", status, previous)
         position = self._reader.counters.events_received
         self._reader.tell(StatusChanged(status=status, previous=previous, events_received=position))
