@@ -71,7 +71,7 @@ class DoneReceived(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended(Fact):
-    """A connection came to the clean end of its body."""
+    """A connection came to the clean end of its body; or to any end, where the done event had come."""
 
     retry_in: float | None
     """Seconds until the next attempt, or None where there is none."""

@@ -42,7 +42,8 @@ class Timeouts:
         first_event: For the first event of a connection, from its response.
         idle: For the next byte, comments included: a connection that is silent longer is given up,
             at most a sixteenth of this later. ``"default"`` is 300 s for a feed, None for a reply.
-        total: For the whole stream, reconnections included.
+        total: For the whole stream, reconnections included; but not while an observer, such as
+            ``StreamLimits``, holds an attempt back.
 
     Raises:
         InvalidRequest: A value is no positive number.

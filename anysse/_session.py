@@ -177,8 +177,10 @@ class Session:
         """Refuse a restart where the request may not be sent again.
 
         Raises:
-            InvalidRequest: It names ``resend``.
+            InvalidRequest: It names ``resend``, or ``done`` where that event came.
         """
+        if self.is_done:
+            raise InvalidRequest("done", "its event came: this request is not sent again")
         if not self.may_restart:
             raise InvalidRequest("resend", f"{self._rules.resend!r} does not let this request be sent again")
 

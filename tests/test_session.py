@@ -890,7 +890,7 @@ def test_nothing_is_sent_again_after_the_done_event(resend: str) -> None:
     life = done_life(resend=resend)
     assert not life.may_restart
     for act in (life.pause, life.check_restart, lambda: life.restart(life.now)):
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequest, match="its event came"):
             act()
     assert life.status is StreamStatus.CONNECTED
 
