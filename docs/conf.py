@@ -29,17 +29,22 @@ napoleon_use_ivar = True
 
 # Names of other projects, of type parameters and of aliases have no page here to point at.
 nitpick_ignore_regex = [
-    (r"py:class", r"anysse\._(decode\.(T|Skip)|errors\.Facts|types\..*|read\..*(Response|Source))"),
+    (
+        r"py:class",
+        r"anysse\._(decode\.(T|Skip)|errors\.Facts|types\..*|read\..*(Response|Source)|handlers\.M|client\.U)",
+    ),
     (
         r"py:class",
         r"(.*\.)?([A-Za-z]+Types|ClientAuth|Prepare|AcceptResponse|Done|Kind|Resend|Body|(As|S)yncSource)",
     ),
+    (r"py:class", r"(Request|Handled)Options"),
     (r"py:.*", r"(anyio|httpx|httpx2|collections|contextlib|typing|types|enum|json|ssl|asyncio)(\..*)?"),
     (r"py:.*", r"(TaskGroup|AbstractAsyncContextManager|[A-Z]|T_co)"),
 ]
 
 
-# Napoleon takes what stands before the first colon of an attribute's docstring for its type: it sees none.
+# Napoleon takes what stands before the first colon of an attribute's docstring, or of what is returned, for
+# its type: it sees none.
 COLON = "\N{WORD JOINER}colon\N{WORD JOINER}"
 
 
@@ -47,6 +52,9 @@ def hide_colons(_app: Sphinx, what: str, _name: str, _of: object, _options: obje
     """Before napoleon."""
     if what in {"attribute", "data", "property"}:
         lines[:1] = [line.replace(":", COLON) for line in lines[:1]]
+    for number, line in enumerate(lines[:-1], start=1):
+        if line.strip() == "Returns:":
+            lines[number] = lines[number].replace(":", COLON)
 
 
 def show_colons(
