@@ -18,7 +18,8 @@ M = TypeVar("M", default=Any)
 """What a message is decoded to: whatever JSON gives, where nobody makes anything else of it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots: with them, Handlers[str](...) is a TypeError of typing's on Python 3.11.
+@dataclass(frozen=True, kw_only=True)
 class Handlers(Generic[M]):
     """What to call as a request of a ``StreamClient`` goes on; each may be a plain or an async function.
 
