@@ -16,7 +16,7 @@ from ._decode import Decode, json_or_text
 from ._dispatch import Dispatch
 from ._errors import AnysseError, InvalidRequest
 from ._groups import bare_exception
-from ._handle import After, HandledLife, Life, Reading, StreamRequest
+from ._handle import HandledLife, Life, Reading, StreamRequest
 from ._handlers import HANDLER_NAMES, Handlers, M
 from ._http import CLOSE_GRACE, AcceptResponse, library_of, own_client
 from ._intake import Done
@@ -301,17 +301,16 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
         Raises:
             InvalidRequest: At once, and before any I/O: an argument is wrong, and named.
             StreamError: On entering: the server did not accept the stream, and the policy gave up.
+            anyio.ClosedResourceError: On entering: it was disconnected before that.
             RuntimeError: On entering: the client was not entered, or was left.
         """
         _check_names("stream", options, REQUEST_OPTIONS)
         check_callable("decode", decode)
-        displaced: list[Life] = []
-        opening = self._opening(payload, options, decode or self._decode, (After(displaced),))
+        opening = self._opening(payload, options, decode or self._decode, ())
 
         def begin() -> tuple[StreamRequest, Life]:
             group = self._open_group
-            displaced.extend(self._displaced())
-            life = Life(opening.within(group))
+            life = Life(opening.within(group), self._displaced())
             return self._enlist(life), life
 
         return Reading(begin, self._forget)
@@ -419,10 +418,8 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
             decode or self._decode,
             closes_on_done=self._closes_on_done,
         )
-        displaced: list[Life] = []
-        opening = self._opening(payload, own, dispatch.decode, (dispatch, After(displaced)))
-        displaced.extend(self._displaced())
-        life = HandledLife(opening.within(group), dispatch)
+        opening = self._opening(payload, own, dispatch.decode, (dispatch,))
+        life = HandledLife(opening.within(group), dispatch, self._displaced())
         return self._enlist(life), life
 
     def _opening(

@@ -1,8 +1,8 @@
 """One request of a client: its life from start to end, and what its user holds of it. Builds no request."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Generic, final
@@ -10,10 +10,10 @@ from typing import Any, Final, Generic, final
 import anyio
 
 from ._dispatch import Dispatch, Message
+from ._events import StreamResponse
 from ._handlers import M
 from ._http import CLOSE_GRACE
 from ._log import NumberedLogger
-from ._observer import Attempt, Observer
 from ._open import Lifetime
 from ._options import StreamStatus
 from ._statistics import StreamStatistics
@@ -23,11 +23,12 @@ from ._stream import EventStream
 class Life:
     """The life of one request whose stream is read by its user."""
 
-    def __init__(self, lifetime: Lifetime[Any]) -> None:
+    def __init__(self, lifetime: Lifetime[Any], predecessors: "Sequence[Life]" = ()) -> None:
         self.stream: Final[EventStream[Any]] = lifetime.stream
         self.error: Exception | None = None
         self.ended: Final = anyio.Event()
         self._lifetime = lifetime
+        self._predecessors = predecessors  # which have been disconnected
         self._log = NumberedLogger(self.stream.number)
         self._end: StreamStatus | None = None
         self._is_disconnected = False
@@ -59,10 +60,10 @@ class Life:
     async def enter(self) -> EventStream[Any]:
         """Begin, and wait until the server accepted the stream."""
         try:
+            await self._wait_for_predecessors()
             return await self._lifetime.__aenter__()
         except BaseException as exc:
-            self._end_with(exc, self.status)
-            self.ended.set()
+            await self.leave(exc)  # noqa: ASYNC102 - shielded within, for a bounded time
             raise
 
     async def leave(self, exc: BaseException | None) -> None:
@@ -73,6 +74,11 @@ class Life:
             self._end_with(exc, self.status)
             self.ended.set()
 
+    async def _wait_for_predecessors(self) -> None:
+        for life in self._predecessors:
+            await life.gone()
+        self._predecessors = ()
+
     def _end_with(self, exc: BaseException | None, status: StreamStatus) -> None:
         self._log.debug("ended: %s%s", status, "" if exc is None else f" ({type(exc).__name__})")
         self._end = status
@@ -82,8 +88,10 @@ class Life:
 class HandledLife(Life, Generic[M]):
     """The life of one request whose messages go to handlers."""
 
-    def __init__(self, lifetime: Lifetime[Message[M]], dispatch: Dispatch[M]) -> None:
-        super().__init__(lifetime)
+    def __init__(
+        self, lifetime: Lifetime[Message[M]], dispatch: Dispatch[M], predecessors: Sequence[Life] = ()
+    ) -> None:
+        super().__init__(lifetime, predecessors)
         self._dispatch = dispatch
         self._scope = anyio.CancelScope()
         self._task_id: int | None = None
@@ -110,6 +118,7 @@ class HandledLife(Life, Generic[M]):
         error: BaseException | None = None
         try:
             with self._scope:
+                await self._wait_for_predecessors()
                 self._lifetime.start()
                 await self._dispatch.run(self.stream)
         except BaseException as exc:
@@ -151,23 +160,6 @@ def _current_task_id() -> int | None:
         return None
 
 
-class After(Observer):
-    """Holds a request back until others are gone."""
-
-    def __init__(self, predecessors: Sequence[Life]) -> None:
-        self._predecessors = predecessors
-
-    def admit(self, attempt: Attempt, /) -> AbstractAsyncContextManager[None]:
-        return self._admission()
-
-    @asynccontextmanager
-    async def _admission(self) -> AsyncIterator[None]:
-        for life in self._predecessors:
-            await life.gone()
-        self._predecessors = ()
-        yield
-
-
 @final
 class StreamRequest:
     """One request of a ``StreamClient``, live or ended: to look at, to wait for, to disconnect.
@@ -206,6 +198,21 @@ class StreamRequest:
         """The last event ID of what was handed out, to resume from."""
         return self._life.stream.last_event_id
 
+    @property
+    def last_error(self) -> Exception | None:
+        """What the last attempt failed with; None once it is good again."""
+        return self._life.stream.last_error
+
+    @property
+    def next_attempt_in(self) -> float | None:
+        """Seconds until the next attempt; None where none is being waited for."""
+        return self._life.stream.next_attempt_in
+
+    @property
+    def response(self) -> StreamResponse | None:
+        """Status, headers and URL of the current connection, or of the last one; None before the first."""
+        return self._life.stream.response
+
     def statistics(self) -> StreamStatistics:
         """Give what was counted so far."""
         return replace(self._life.stream.statistics(), handler_time=self._life.handler_time)
@@ -218,6 +225,15 @@ class StreamRequest:
         loop ends in order.
         """
         self._life.disconnect()
+
+    def reconnect_now(self) -> None:
+        """Make the next attempt now: cut a wait short, or give up a connection for a new one.
+
+        Raises:
+            InvalidRequest: There is a connection, and its request may not be sent again (see ``resend``).
+            anyio.ClosedResourceError: It is over, or disconnected.
+        """
+        self._life.stream.reconnect_now()
 
     async def wait_for(self, status: StreamStatus) -> None:
         """Wait until it has a status; one that it passes through counts, however shortly.

@@ -58,9 +58,11 @@ class Lifetime(AbstractAsyncContextManager[EventStream[T]]):
     def __init__(self, stream: EventStream[T], task_group: TaskGroup) -> None:
         self.stream: Final = stream
         self._task_group = task_group
+        self._is_started = False
 
     def start(self) -> None:
         """Start it without waiting until the server accepts it: whoever reads is told if it never does."""
+        self._is_started = True
         self.stream._start(self._task_group)
 
     def stop(self) -> None:
@@ -86,7 +88,9 @@ class Lifetime(AbstractAsyncContextManager[EventStream[T]]):
 
     async def leave(self, *, in_order: bool) -> None:
         """End it; in order, a stream that is done gets a moment to give its connection back."""
-        if in_order:
+        if not self._is_started:
+            self.stream._abandon()
+        elif in_order:
             await self.stream._leave()
         else:
             await self.stream._end()

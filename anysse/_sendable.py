@@ -123,9 +123,10 @@ def _check_authority(text: str, authority: str) -> None:
 def check_transport(url: Any, *, https_only: bool) -> None:
     """Refuse plain http to anyone but this machine, where the caller asked for that."""
     if https_only and url.scheme != "https" and not _is_loopback(url.host):
-        raise InvalidRequest(
-            "url", f"'{url.scheme}://{url.host}' is not https: https_only=False would allow it"
-        )
+        # A name may be anybody's: this machine has to be written as a number.
+        number = ", and so does 127.0.0.1" if url.host == "localhost" else ""
+        place = f"{url.scheme}://{url.host}"
+        raise InvalidRequest("url", f"{place!r} is not https: https_only=False allows it{number}")
 
 
 def _is_loopback(host: str) -> bool:

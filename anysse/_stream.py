@@ -318,9 +318,14 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         try:
             task_group.start_soon(self._reader.run, name=f"anysse reader {self.number}")
         except BaseException:  # the group is closed: there is no reader to wait for
-            self._reader.finished.set()
-            self._mailbox.discard()
+            self._abandon()
             raise
+
+    def _abandon(self) -> None:
+        """End what has not begun."""
+        self._close()
+        self._reader.finished.set()
+        self._mailbox.discard()
 
     async def _settle(self) -> None:
         """Wait until the server accepted the stream; raise if it never will."""
