@@ -178,5 +178,5 @@ def slow(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """How fast it is, beside its peers, as ratios. Let the machine do nothing else meanwhile."""
     session.install("-e", ".[httpx2,trio]", *group("bench"))
-    for name in ("parse", "stream", "startup"):
+    for name in ("parse", "stream", "client", "statistics", "startup"):
         session.run("python", "-m", f"benchmarks.{name}", *session.posargs)

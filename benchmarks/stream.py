@@ -186,18 +186,29 @@ async def one_turn(readers: list[tuple[str, Reader]], library: Any, url: str) ->
     return costs
 
 
+def best_of(
+    turns: int, readers: list[tuple[str, Reader]], library: Any, backend_name: str, url: str
+) -> list[Cost]:
+    """Give the least that each reader cost."""
+    backend, options = BACKENDS[backend_name]
+    # A loop of its own for each turn; the first one warms up.
+    measured = [
+        anyio.run(one_turn, readers, library, url, backend=backend, backend_options=options)
+        for _ in range(turns + 1)
+    ][1:]
+    return [Cost(*map(min, zip(*costs, strict=True))) for costs in zip(*measured, strict=True)]
+
+
+def versions_of(*names: str) -> str:
+    """Say what was measured."""
+    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names)
+
+
 def rows(url: str, turns: int) -> Iterator[tuple[str, ...]]:
     """Measure everything, and give the table line by line."""
     for library, readers in READERS.items():
-        for name, (backend, options) in BACKENDS.items():
-            # A loop of its own for each turn; the first one warms up.
-            measured = [
-                anyio.run(
-                    one_turn, readers, LIBRARIES[library], url, backend=backend, backend_options=options
-                )
-                for _ in range(turns + 1)
-            ][1:]
-            best = [Cost(*map(min, zip(*costs, strict=True))) for costs in zip(*measured, strict=True)]
+        for name in BACKENDS:
+            best = best_of(turns, readers, LIBRARIES[library], name, url)
             for (reader, _), cost in zip(readers, best, strict=True):
                 is_bar = library == "httpx2" and reader == "anysse"
                 yield (
@@ -216,8 +227,7 @@ def main() -> None:
     """Print the table."""
     turns = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     names = ("anysse", "anyio", "httpcore", "httpcore2", "httpx", "httpx-sse", "httpx2", "trio", "uvloop")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    print(f"Python {platform.python_version()}, {versions}; best of {turns}, microseconds an event")
+    print(f"{versions_of(*names)}; best of {turns}, microseconds an event")
     layout = "{:<7} {:<8} {:<14} {:>7} {:>7} {:>8} {:>8} {}".format
     print(layout("over", "on", "reader", "CPU", "wall", "x CPU", "x wall", "").rstrip())
     with server() as url:
