@@ -302,8 +302,9 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
             InvalidRequest: At once, and before any I/O: an argument is wrong, and named.
             StreamError: On entering: the server did not accept the stream, and the policy gave up.
             anyio.ClosedResourceError: On entering: it was disconnected before that.
-            RuntimeError: On entering: the client was not entered, or was left.
+            RuntimeError: The client was left; on entering, too, and where it was not entered.
         """
+        self._check_not_left()
         _check_names("stream", options, REQUEST_OPTIONS)
         check_callable("decode", decode)
         opening = self._opening(payload, options, decode or self._decode, ())
@@ -390,9 +391,12 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
     def _open_group(self) -> TaskGroup:
         if self._group is None:
             raise RuntimeError("enter the client before it is used: async with StreamClient(...) as client")
+        self._check_not_left()
+        return self._group
+
+    def _check_not_left(self) -> None:
         if self._is_closing:
             raise RuntimeError("the client was left: make another one")
-        return self._group
 
     @property
     def _shown(self) -> StreamRequest | None:

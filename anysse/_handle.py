@@ -63,7 +63,9 @@ class Life:
             await self._wait_for_predecessors()
             return await self._lifetime.__aenter__()
         except BaseException as exc:
-            await self.leave(exc)  # noqa: ASYNC102 - shielded within, for a bounded time
+            # To be disconnected is no failure, even if whoever enters has to be told somehow.
+            is_told = self._is_disconnected and isinstance(exc, anyio.ClosedResourceError)
+            await self.leave(None if is_told else exc)  # noqa: ASYNC102 - shielded within, for a bounded time
             raise
 
     async def leave(self, exc: BaseException | None) -> None:
