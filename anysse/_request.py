@@ -5,6 +5,7 @@ It builds requests with whichever of httpx and httpx2 it is handed, and sends no
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,6 +52,32 @@ class OnceBody(AsyncIterable[bytes]):
             raise InvalidRequest("content", "can be read only once, and had to be sent again: pass bytes")
         self.is_spent = True
         return aiter(self._body)
+
+
+class _Once(AsyncIterator[bytes]):
+    """Gives one piece, and ends."""
+
+    def __init__(self, piece: bytes) -> None:
+        self._pieces = [piece]
+
+    async def __anext__(self) -> bytes:
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._pieces.pop()
+
+
+@cache
+def _bytes_body(library: ModuleType) -> Any:
+    """Give the library's class for a body of bytes, without its generator.
+
+    Cancelled while it sends a body, httpx leaves that to the garbage collector, and trio warns of it.
+    """
+
+    class BytesBody(library.ByteStream):  # type: ignore[misc, name-defined]
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return _Once(b"".join(self))
+
+    return BytesBody
 
 
 # No repr: whatever shows local variables would show what is secret.
@@ -183,6 +210,8 @@ class RequestTemplate:
         check_transport(request.url, https_only=self.https_only)
         check_headers(request.headers.raw)
         check_stream(request.stream)
+        if type(request.stream) is self.library.ByteStream:
+            request.stream = _bytes_body(self.library)(b"".join(request.stream))
         # Silence is the stream's own timeout: httpx's read timeout would end a quiet stream.
         times = self.library.Timeout(None, connect=self.timeouts.connect, pool=self.timeouts.connect)
         request.extensions = {**request.extensions, "timeout": times.as_dict()}
