@@ -304,10 +304,7 @@ async def test_encode_params_has_no_part_in_a_body() -> None:
     assert json.loads(sent.content) == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    "encoded",
-    [5, [1], ["a"], object(), {"a": "\ud800"}, b"\xff"],
-)
+@pytest.mark.parametrize("encoded", [5, [1], ["a"], object(), {"a": "\ud800"}, b"\xff"])
 def test_what_encode_params_gives_is_checked(encoded: Any) -> None:
     client = idle_client(method="GET", encode_params=lambda payload: encoded)
     text = refusal(lambda: client.stream({"a": 1}), "encode_params")
@@ -324,10 +321,7 @@ def test_what_encode_params_raises_leaves_as_itself() -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-@pytest.mark.parametrize(
-    "payload",
-    [{"a": object()}, {"a": {1}}, {"a": b"x"}, {(1, 2): 3}, endless()],
-)
+@pytest.mark.parametrize("payload", [{"a": object()}, {"a": {1}}, {"a": b"x"}, {(1, 2): 3}, endless()])
 def test_a_payload_that_cannot_be_written_is_refused(payload: Any, method: str) -> None:
     assert refusal(lambda: idle_client().stream(payload, method=method), "payload")
 
@@ -751,10 +745,7 @@ WRONG_OF_REQUEST: list[tuple[str, list[Any]]] = [
     ("params", [5, True, object(), [1], ["a"], {"a": "\ud800"}, b"\xff", range(2)]),
     ("headers", [5, True, "X: y", b"x", ["X"], {"X": 5}, {"X": None}, {"X": ["a"]}, {"ü": "a"}, {"X": "€"}]),
     ("headers", [{"X": "a\nb"}, {"X": " a"}, {"X y": "a"}, {"": "a"}, {"X": "a\x00"}]),
-    (
-        "cookies",
-        [5, True, "a=b", b"x", ["a"], [("a",)], {"a": "x\ny"}, {"a": 5}, range(2), object()],
-    ),
+    ("cookies", [5, True, "a=b", b"x", ["a"], [("a",)], {"a": "x\ny"}, {"a": 5}, range(2), object()]),
     ("auth", [5, True, "user:pass", ["a", "b"], ("a",), ("a", 5), ("a", "\ud800"), httpx.BasicAuth, {}]),
     ("timeouts", [0, -1, math.nan, math.inf, "5", True, [], {}, httpx.Timeout(5)]),
     ("done", [5, True, b"[DONE]", []]),
@@ -815,18 +806,12 @@ def test_handlers_may_say_what_they_are_given() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HANDLER_NAMES - {"on"}))
-@pytest.mark.parametrize(
-    "value",
-    [5, True, "print", [], {}],
-)
+@pytest.mark.parametrize("value", [5, True, "print", [], {}])
 def test_a_handler_that_cannot_be_called_is_refused(name: str, value: Any) -> None:
     assert "must be a function or None" in refusal(lambda: Handlers(**{name: value}), name)
 
 
-@pytest.mark.parametrize(
-    "on",
-    [None, 5, [], "x", {"ping": None}, {"ping": 5}, {5: print}, {None: print}],
-)
+@pytest.mark.parametrize("on", [None, 5, [], "x", {"ping": None}, {"ping": 5}, {5: print}, {None: print}])
 def test_handlers_by_type_are_functions_by_name(on: Any) -> None:
     assert "must " in refusal(lambda: Handlers(on=on), "on")
 
