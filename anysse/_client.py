@@ -143,7 +143,8 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
         self._decode: Decode[Any] = json_or_text if decode is None else decode
         self._closes_on_done = close_on_done
         self._is_exclusive = exclusive
-        self._watchers = (*checked_observers(observers), *([] if limits is None else [limits]))
+        self._limits = limits or StreamLimits()
+        self._observers = checked_observers(observers)
         self._stream_options = {
             "client": self._client,
             "retry": retry,
@@ -307,11 +308,12 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
         self._check_not_left()
         _check_names("stream", options, REQUEST_OPTIONS)
         check_callable("decode", decode)
-        opening = self._opening(payload, options, decode or self._decode, ())
+        place = self._limits.place()
+        opening = self._opening(payload, options, decode or self._decode, (place,))
 
         def begin() -> tuple[StreamRequest, Life]:
             group = self._open_group
-            life = Life(opening.within(group), self._displaced())
+            life = Life(opening.within(group), place=place, predecessors=self._displaced())
             return self._enlist(life), life
 
         return Reading(begin, self._forget)
@@ -422,8 +424,10 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
             decode or self._decode,
             closes_on_done=self._closes_on_done,
         )
-        opening = self._opening(payload, own, dispatch.decode, (dispatch,))
-        life = HandledLife(opening.within(group), dispatch, self._displaced())
+        place = self._limits.place()
+        opening = self._opening(payload, own, dispatch.decode, (dispatch, place))
+        predecessors = self._displaced()
+        life = HandledLife(opening.within(group), dispatch, place=place, predecessors=predecessors)
         return self._enlist(life), life
 
     def _opening(
@@ -432,7 +436,7 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
         """Have all that is asked for checked, and ready to begin."""
         arguments = self._calls.arguments(payload, given) | self._stream_options
         try:
-            opening = open_stream(**arguments, decode=decode, observers=(*watchers, *self._watchers))
+            opening = open_stream(**arguments, decode=decode, observers=(*watchers, *self._observers))
         except InvalidRequest as exc:
             if exc.argument not in _CLIENT_NAMES:
                 raise

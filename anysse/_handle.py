@@ -13,6 +13,7 @@ from ._dispatch import Dispatch, Message
 from ._events import StreamResponse
 from ._handlers import M
 from ._http import CLOSE_GRACE
+from ._limits import Place
 from ._log import NumberedLogger
 from ._open import Lifetime
 from ._options import StreamStatus
@@ -23,12 +24,21 @@ from ._stream import EventStream
 class Life:
     """The life of one request whose stream is read by its user."""
 
-    def __init__(self, lifetime: Lifetime[Any], predecessors: "Sequence[Life]" = ()) -> None:
+    def __init__(
+        self,
+        lifetime: Lifetime[Any],
+        *,
+        place: Place,
+        predecessors: "Sequence[Life]" = (),
+    ) -> None:
         self.stream: Final[EventStream[Any]] = lifetime.stream
         self.error: Exception | None = None
         self.ended: Final = anyio.Event()
         self._lifetime = lifetime
         self._predecessors = predecessors  # which have been disconnected
+        self._place = place
+        if not predecessors:  # else nobody is to wait behind one that waits
+            place.take()
         self._log = NumberedLogger(self.stream.number)
         self._end: StreamStatus | None = None
         self._is_disconnected = False
@@ -52,6 +62,7 @@ class Life:
             self._log.debug("disconnected")
             self._is_disconnected = True
             self._lifetime.stop()
+            self._place.give_up()
 
     async def gone(self) -> None:
         """Wait, once it was disconnected, until its successor has nothing of it beside itself."""
@@ -83,6 +94,7 @@ class Life:
 
     def _end_with(self, exc: BaseException | None, status: StreamStatus) -> None:
         self._log.debug("ended: %s%s", status, "" if exc is None else f" ({type(exc).__name__})")
+        self._place.give_up()
         self._end = status
         self.error = exc if isinstance(exc, Exception) else None
 
@@ -91,9 +103,14 @@ class HandledLife(Life, Generic[M]):
     """The life of one request whose messages go to handlers."""
 
     def __init__(
-        self, lifetime: Lifetime[Message[M]], dispatch: Dispatch[M], predecessors: Sequence[Life] = ()
+        self,
+        lifetime: Lifetime[Message[M]],
+        dispatch: Dispatch[M],
+        *,
+        place: Place,
+        predecessors: Sequence[Life] = (),
     ) -> None:
-        super().__init__(lifetime, predecessors)
+        super().__init__(lifetime, place=place, predecessors=predecessors)
         self._dispatch = dispatch
         self._scope = anyio.CancelScope()
         self._task_id: int | None = None

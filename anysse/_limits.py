@@ -98,6 +98,13 @@ class StreamLimits(Observer):
 
         Entering waits for the slot, then for a token. Leaving waits for nothing.
         """
+        return self._admission()
+
+    def place(self) -> "Place":
+        """Give a place in the line, for one stream; not yet taken."""
+        return Place(self._admission)
+
+    def _admission(self) -> "_Admission":
         return _Admission(self._gate)
 
     def _gate(self) -> "_Gate":
@@ -110,19 +117,55 @@ class StreamLimits(Observer):
         return gate
 
 
+class Place(Observer):
+    """The place in the line of one stream, which may be taken before its task comes to its first attempt.
+
+    Tasks do not always begin in the order in which they were started, and places are to be in that order.
+    """
+
+    def __init__(self, admission: Callable[[], "_Admission"]) -> None:
+        self._admission = admission
+        self._first: _Admission | None = None
+
+    def take(self) -> None:
+        """Line up now, with the first attempt. Nobody passes by until it came, or this is given up."""
+        self._first = self._admission()
+        self._first.line_up()
+
+    def give_up(self) -> None:
+        """Leave the line, if that first attempt never came."""
+        admission, self._first = self._first, None
+        if admission is not None:
+            admission.give_up()
+
+    def admit(self, attempt: Attempt, /) -> AbstractAsyncContextManager[None]:
+        admission, self._first = self._first or self._admission(), None
+        return admission
+
+
 class _Admission(AbstractAsyncContextManager[None]):
     """What ``admit`` gives. A class, for a generator found in the garbage would want its event loop."""
 
     def __init__(self, find_gate: Callable[[], "_Gate"]) -> None:
         self._find_gate = find_gate
         self._is_used = False
+        self._turn: anyio.Event | None = None
+
+    def line_up(self) -> anyio.Event:
+        self._gate = self._find_gate()
+        self._turn = self._gate.line_up()
+        return self._turn
+
+    def give_up(self) -> None:
+        if self._turn is not None:
+            self._gate.give_up(self._turn)
 
     async def __aenter__(self) -> None:
         if self._is_used:
             raise RuntimeError("an admission can be entered once: call admit() again")
         self._is_used = True
-        self._gate = self._find_gate()
-        await self._gate.enter()
+        turn = self._turn or self.line_up()
+        await self._gate.enter(turn)
 
     async def __aexit__(
         self,
@@ -142,10 +185,17 @@ class _Gate:
         self.inside = 0
         self.line: OrderedDict[anyio.Event, None] = OrderedDict()  # any of them may leave it, at any time
 
-    async def enter(self) -> None:
+    def line_up(self) -> anyio.Event:
         turn = anyio.Event()
         self.line[turn] = None
         self._call_first()
+        return turn
+
+    def give_up(self, turn: anyio.Event) -> None:
+        del self.line[turn]
+        self._call_first()
+
+    async def enter(self, turn: anyio.Event) -> None:
         try:
             await turn.wait()
             if self._bucket is not None:
@@ -154,8 +204,7 @@ class _Gate:
                 self._bucket.take(due, anyio.current_time())
             self.inside += 1
         finally:
-            del self.line[turn]
-            self._call_first()
+            self.give_up(turn)
 
     def leave(self) -> None:
         self.inside -= 1
