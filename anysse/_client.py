@@ -133,6 +133,7 @@ class StreamClient(AsyncContextManagerMixin, Generic[M]):
             "https_only": https_only,
         }.items():
             check_choice(name, flag, (True, False))
+        check_choice("kind", kind, ("feed", "reply"))
         check_callable("encode_params", encode_params)
         check_callable("decode", decode)
         if limits is not None and not isinstance(limits, StreamLimits):

@@ -142,7 +142,9 @@ def check_headers(raw: list[tuple[bytes, bytes]]) -> None:
     """Refuse a header that would break out of its line; a value may be a secret, so none is shown."""
     for name, value in raw:
         if not _TOKEN.fullmatch(name):
-            raise InvalidRequest("headers", f"{name.decode('latin-1')!r} is no header name")
+            # Up to a colon: who writes a whole line as a name does not want its value shown.
+            shown = name.decode("latin-1").partition(":")[0]
+            raise InvalidRequest("headers", f"{shown!r} is no header name, or more than that")
         if not _FIELD_VALUE.fullmatch(value):
             argument = "cookies" if name.lower() == b"cookie" else "headers"
             problem = (

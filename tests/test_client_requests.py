@@ -1356,3 +1356,15 @@ def test_none_is_no_timeout_at_all() -> None:
         assert scope.cancelled_caught
 
     in_virtual_time(main)
+
+
+def test_a_header_line_that_is_given_as_a_name_is_not_shown() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        StreamClient(URL, headers={"Authorization: s3cret": ""})
+    assert "'Authorization'" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_client_does_not_guess_its_kind() -> None:
+    with pytest.raises(InvalidRequest, match="^kind: must be 'feed' or 'reply'"):
+        StreamClient(URL, kind=None)  # type: ignore[arg-type]
