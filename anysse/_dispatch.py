@@ -82,7 +82,7 @@ class Dispatch(Observer, Generic[M]):
 
     async def run(self, stream: EventStream[Message[M]]) -> None:
         """Handle everything, to the stream's end; what it fails with is raised after it was handled."""
-        streak = 0
+        handlers, streak = self._handlers, 0
         while not self.is_stopped:
             streak += 1
             if not streak % FAIR_SHARE:
@@ -100,9 +100,11 @@ class Dispatch(Observer, Generic[M]):
                 await self._catch_up(self._taken if error is stream.last_error else self._taken - 1)
                 raise
             else:
-                await self._catch_up(self._taken if message is None else self._taken - 1)
-                if message is not None:
-                    await self._on_message(*message)
+                if self._facts:
+                    await self._catch_up(self._taken if message is None else self._taken - 1)
+                if message is not None and not self.is_stopped:
+                    data, event = message
+                    await self._call(handlers.on.get(event.event, handlers.on_message), data, event)
 
     async def _next(self, stream: EventStream[Message[M]]) -> Message[M] | None:
         """Give the next message, or None where there are facts to handle first."""
@@ -118,10 +120,6 @@ class Dispatch(Observer, Generic[M]):
             finally:
                 self._nap = None
         return None
-
-    async def _on_message(self, data: M, event: ServerSentEvent) -> None:
-        if not self.is_stopped:
-            await self._call(self._handlers.on.get(event.event, self._handlers.on_message), data, event)
 
     async def _on_bad_message(self, stream: EventStream[Message[M]], error: DecodeError) -> None:
         NumberedLogger(stream.number).warning("%s", error.headline)
