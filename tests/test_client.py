@@ -271,6 +271,29 @@ async def test_waiting_for_a_request_can_be_cancelled_and_ends_nothing() -> None
         assert client.requests == (request,)
 
 
+def test_a_request_that_waits_tells_for_how_long_and_may_be_hurried() -> None:
+    async def main() -> None:
+        answers = [Answer(status=503), held_stream(b"data: 1\n\n")]
+        async with client_of(*answers, method="GET", retry=lambda failure: 60.0) as client:
+            request = client.start()
+            assert (request.response, request.last_error, request.next_attempt_in) == (None, None, None)
+            await request.wait_for(StreamStatus.WAITING)
+            await anyio.sleep(20)
+            assert request.next_attempt_in == 40
+            assert isinstance(request.last_error, StatusError)
+            began = anyio.current_time()
+            request.reconnect_now()
+            await request.wait_for(StreamStatus.CONNECTED)
+            assert anyio.current_time() == began
+            assert request.response is not None
+            assert request.response.status_code == 200
+            request.disconnect()
+            with pytest.raises(anyio.ClosedResourceError):
+                request.reconnect_now()
+
+    in_virtual_time(main)
+
+
 # --- disconnecting ----------------------------------------------------------------------------------------
 
 LIFE = [
@@ -493,11 +516,17 @@ async def test_an_observer_may_disconnect() -> None:
     assert "message 1" not in diary.lines
 
 
-async def test_a_plain_callback_of_the_event_loop_may_disconnect(anyio_backend_name: str) -> None:
-    diary = Diary()
-    async with client_of(held_stream(b"data: 1\n\n")) as client:
+@pytest.mark.parametrize("is_handling", [True, False])
+async def test_a_plain_callback_of_the_event_loop_may_disconnect(
+    anyio_backend_name: str, is_handling: bool
+) -> None:
+    """No task runs then, so it is no handler's own."""
+    diary = Diary(is_async=True)
+    if is_handling:
+        diary.when("open", anyio.sleep_forever)
+    async with client_of(held_stream()) as client:
         request = client.start(**diary.handlers())
-        await request.wait_for(StreamStatus.CONNECTED)
+        await anyio.wait_all_tasks_blocked()
         if anyio_backend_name == "asyncio":
             asyncio.get_running_loop().call_soon(request.disconnect)
         else:
@@ -505,7 +534,7 @@ async def test_a_plain_callback_of_the_event_loop_may_disconnect(anyio_backend_n
 
             trio.lowlevel.current_trio_token().run_sync_soon(request.disconnect)
         assert await request.wait() is StreamStatus.IDLE
-    assert diary.lines[-2:] == CLOSED
+    assert diary.lines == [*BEGUN, *CLOSED]
 
 
 async def test_a_disconnected_request_closes_its_connection() -> None:
@@ -716,6 +745,16 @@ async def test_a_stream_is_entered_once() -> None:
                 await stream.__aenter__()
         with pytest.raises(RuntimeError):
             await stream.__aenter__()
+
+
+async def test_leaving_a_stream_twice_counts_once() -> None:
+    async with client_of(stream_of()) as client:
+        stream = client.stream()
+        await stream.__aenter__()
+        for _ in range(2):
+            await stream.__aexit__(None, None, None)
+        assert client.requests == ()
+        assert client.statistics().requests == 1
 
 
 async def test_a_stream_that_is_refused_raises_as_it_is_entered() -> None:
@@ -1221,6 +1260,26 @@ async def test_leaving_a_client_ends_all_of_its_requests(way: Callable[[], Await
     for diary in diaries:
         assert diary.lines == [*BEGUN, "message 1", *CLOSED]
     assert sorted(ends, key=str) == [[1], StreamStatus.IDLE]
+
+
+async def test_a_request_of_another_task_is_idle_as_soon_as_its_client_is_cancelled() -> None:
+    """Its reader is gone then, whatever the block still does."""
+
+    async def send() -> None:
+        ends.append(await client.send_request(**diary.handlers()))
+        has_ended.set()
+
+    diary, ends, has_ended = Diary(), list[StreamStatus](), anyio.Event()
+    async with memory_client(httpx, held_stream()) as http, anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            async with StreamClient(URL, client=http) as client:
+                tasks.start_soon(send)
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+                with anyio.fail_after(5, shield=True):
+                    await has_ended.wait()
+    assert ends == [StreamStatus.IDLE]
+    assert diary.lines == [*BEGUN, *CLOSED]
 
 
 async def test_a_client_that_was_passed_stays_open() -> None:

@@ -29,7 +29,7 @@ from anysse import (
 from anysse._dispatch import MAX_FACTS
 from tests.diary import EXACT, HANDLERS, QUICK, URL, Diary, broken, client_of
 from tests.server import Connection, feed, serve
-from tests.streams import Answer, Tap, held_stream, in_virtual_time, memory_client, stream_of, turns
+from tests.streams import Answer, held_stream, in_virtual_time, memory_client, stream_of, turns
 
 BEGUN = ["status connecting", "status connected", "open"]
 COMPLETED = ["status completed", "complete", "close completed"]
@@ -555,20 +555,25 @@ def test_attempts_are_held_back_while_their_errors_are_not_handled() -> None:
     assert 4 < held_back[0] <= MAX_FACTS
 
 
-async def test_disconnecting_while_attempts_are_held_back() -> None:
-    """The one that is held back is no more, and nobody waits for room."""
+def test_a_request_whose_attempts_are_held_back_can_be_disconnected() -> None:
+    async def main() -> None:
+        diary = Diary(is_async=True)
+        diary.when("error 0", anyio.sleep_forever)
+        async with memory_client(httpx, *[Answer(status=503)] * 200) as http:
+            async with anysse.StreamClient(
+                URL, client=http, method="GET", retry=lambda failure: 1.0
+            ) as client:
+                request = client.start(**diary.handlers())
+                await anyio.sleep(1000)
+                count = len(http.sent)
+                assert count < 200
+                request.disconnect()
+                assert await request.wait() is StreamStatus.IDLE
+                await anyio.sleep(1000)
+                assert len(http.sent) == count
+        assert diary.lines[-3:] == ["error 0", "status idle", "close idle"]
 
-    async def block(*_: object) -> None:
-        blocked.set()
-        await anyio.sleep_forever()
-
-    blocked = anyio.Event()
-    tap = Tap()
-    async with client_of(Answer(parts=tap), method="GET") as client:
-        request = client.start(on_open=block)
-        await blocked.wait()
-        request.disconnect()
-        assert await request.wait() is StreamStatus.IDLE
+    in_virtual_time(main)
 
 
 async def test_many_messages_at_once_leave_other_tasks_their_turn() -> None:
