@@ -6,9 +6,10 @@ A decoder is a function that takes a ``ServerSentEvent`` and gives what is hande
 - ``text`` gives the data as it is: raw tokens, say.
 - ``ServerSentEvent.json`` is the strict one: data that is no JSON is an error.
 
-Any function of an event will do. Where it gives ``SKIP``, the event is not handed out. Where it raises a
-``ValueError``, that is the cause of a ``DecodeError``, which has the event; anything else that it raises is
-raised as it is. So what pydantic and msgspec raise about data needs no translation:
+Any function of an event will do: ``def decode(event: ServerSentEvent) -> Model | Skip``. Where it gives
+``SKIP``, the event is not handed out. Where it raises a ``ValueError``, that is the cause of a
+``DecodeError``, which has the event; anything else that it raises is raised as it is. So what pydantic and
+msgspec raise about data needs no translation:
 
 - ``lambda event: Model.model_validate_json(event.data)`` for a model of pydantic, whose
   ``ValidationError`` is a ``ValueError``;
@@ -18,6 +19,6 @@ raised as it is. So what pydantic and msgspec raise about data needs no translat
 A decoder is called between two events: it should be quick, and must not wait.
 """
 
-from ._decode import json_or_text, text
+from ._decode import Skip, json_or_text, text
 
-__all__ = ["json_or_text", "text"]
+__all__ = ["Skip", "json_or_text", "text"]

@@ -1366,5 +1366,5 @@ def test_a_header_line_that_is_given_as_a_name_is_not_shown() -> None:
 
 
 def test_a_client_does_not_guess_its_kind() -> None:
-    with pytest.raises(InvalidRequest, match="^kind: must be 'feed' or 'reply'"):
+    with pytest.raises(InvalidRequest, match="kind: must be 'feed' or 'reply'"):
         StreamClient(URL, kind=None)  # type: ignore[arg-type]

@@ -37,8 +37,8 @@ def refuse_constant(name: str) -> None:
 
 
 def test_the_public_decoders_are_the_ones_tested_here() -> None:
-    assert decoders.__all__ == ["json_or_text", "text"]
-    assert (decoders.json_or_text, decoders.text) == (json_or_text, text)
+    assert decoders.__all__ == ["Skip", "json_or_text", "text"]
+    assert (decoders.Skip, decoders.json_or_text, decoders.text) == (Skip, json_or_text, text)
 
 
 # --- text
