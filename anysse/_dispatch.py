@@ -97,7 +97,10 @@ class Dispatch(Observer, Generic[M]):
                 return
             except Exception as error:
                 # Of the stream itself, after all events; or a bug of the decoder's, at its event.
-                await self._catch_up(self._taken if error is stream.last_error else self._taken - 1)
+                is_of_stream = error is stream.last_error
+                await self._catch_up(self._taken if is_of_stream else self._taken - 1)
+                if is_of_stream and self.is_stopped:  # by a handler that was told of it
+                    return
                 raise
             else:
                 if self._facts:

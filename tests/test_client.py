@@ -501,6 +501,17 @@ async def test_a_client_is_idle_and_can_be_used_at_once() -> None:
         assert diary.lines[-2:] == CLOSED
 
 
+@pytest.mark.parametrize("lag", [0, 20])
+async def test_a_handler_of_the_last_error_may_disconnect(lag: int) -> None:
+    """Whether the request has caught up with its stream by then makes no difference."""
+    diary = Diary(is_async=True)
+    diary.when("message 1", lambda: turns(lag))
+    async with client_of(Answer(parts=broken(b"data: 1\n\n"))) as client:
+        diary.when("error 0", client.disconnect)
+        assert await client.send_request(**diary.handlers()) is StreamStatus.IDLE
+    assert diary.lines == [*BEGUN, "message 1", "status error", "error 0", *CLOSED]
+
+
 async def test_an_observer_may_disconnect() -> None:
     """It is called in the task that reads, which is no handler's."""
 
