@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, cast, overload
 
 import anyio
-from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskGroup
 from typing_extensions import TypeVar
 
@@ -50,7 +49,7 @@ LEAVE_GRACE: Final = 5.0
 """Seconds that requests have for their own clean-up as their client is left."""
 
 
-class StreamClient(AsyncContextManagerMixin, Generic[M]):
+class StreamClient(anyio.AsyncContextManagerMixin, Generic[M]):
     """Sends requests to one place, and gives what is streamed back to handlers, or to a loop.
 
     ``async with StreamClient(url) as client:`` owns all that its requests need: leaving the block ends

@@ -98,7 +98,8 @@ class Dispatch(Observer, Generic[M]):
             except Exception as error:
                 # Of the stream itself, after all events; or a bug of the decoder's, at its event.
                 is_of_stream = error is stream.last_error
-                await self._catch_up(self._taken if is_of_stream else self._taken - 1)
+                # Cancelled meanwhile, it is no news any more.
+                await self._catch_up(self._taken if is_of_stream else self._taken - 1)  # noqa: ASYNC120
                 if is_of_stream and self.is_stopped:  # by a handler that was told of it
                     return
                 raise
@@ -176,7 +177,8 @@ class Dispatch(Observer, Generic[M]):
             status = StreamStatus.ERROR
             raise
         finally:
-            await self._call(self._handlers.on_close, status)
+            # Who calls this shields it, where it has to be.
+            await self._call(self._handlers.on_close, status)  # noqa: ASYNC102
 
     async def _call(self, handler: Callable[..., object] | None, *arguments: object) -> None:
         if handler is None:

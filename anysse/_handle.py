@@ -157,7 +157,7 @@ class HandledLife(Life, Generic[M]):
             try:
                 grace = anyio.current_time() + CLOSE_GRACE if is_cut else math.inf
                 with anyio.CancelScope(deadline=grace, shield=is_cut):
-                    await self._dispatch.close(self.status)
+                    await self._dispatch.close(self.status)  # noqa: ASYNC102 - shielded where it has to be
             except Exception as exc:
                 if error is None:
                     self._end, self.error = StreamStatus.ERROR, exc

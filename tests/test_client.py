@@ -561,7 +561,7 @@ async def test_a_disconnected_request_closes_its_connection() -> None:
 async def exclusive_client(*answers: Any) -> AsyncIterator[tuple["StreamClient[Any]", Any]]:
     async with memory_client(httpx, *answers) as http:
         async with StreamClient(URL, client=http, exclusive=True) as client:
-            with anyio.fail_after(10):
+            with anyio.fail_after(10):  # noqa: ASYNC100 - its body has them
                 yield client, http
 
 
