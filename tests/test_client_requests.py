@@ -8,6 +8,7 @@ import math
 import types
 from collections.abc import Awaitable, Callable, Iterator
 from http.cookiejar import CookieJar
+from operator import sub
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl
@@ -1179,6 +1180,17 @@ def test_by_default_it_is_tried_again_after_one_two_and_four_seconds_and_then_fa
         assert [wait for _, wait in told] == [*waits, None]
 
     in_virtual_time(main)
+
+
+@pytest.mark.slow
+async def test_the_delays_are_kept_in_real_time() -> None:
+    busy = answer(503, {"Retry-After": "0"})
+    async with serve(busy, busy, busy, busy) as server, StreamClient(server.url) as client:
+        with pytest.raises(anysse.StatusError):
+            await client.send_request({"prompt": "?"})
+    times = [request.time for request in server.requests]
+    for least, pause in zip((1.0, 2.0, 4.0), map(sub, times[1:], times), strict=True):
+        assert least <= pause <= 1.5 * least + 0.5
 
 
 def test_a_good_connection_makes_the_count_start_anew() -> None:
