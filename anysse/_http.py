@@ -105,9 +105,13 @@ def _tls_context(library: ModuleType) -> "ssl.SSLContext":
 
 
 def own_client(library: ModuleType) -> Any:
-    """Make a client for one stream, which has to close it."""
+    """Make a client, for whoever has to close it."""
     return library.AsyncClient(
-        verify=_tls_context(library), timeout=None, headers={"User-Agent": user_agent()}
+        verify=_tls_context(library),
+        timeout=None,
+        # A stream holds its connection: the usual bound of 100 would let the next one wait for ever.
+        limits=library.Limits(max_connections=None, max_keepalive_connections=20),
+        headers={"User-Agent": user_agent()},
     )
 
 

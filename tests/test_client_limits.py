@@ -86,6 +86,15 @@ async def until_held_back(server: Server, limits: StreamLimits, *, sent: int) ->
     assert len(server.requests) == sent
 
 
+async def test_without_limits_there_are_none() -> None:
+    """Not that of an HTTP client, either."""
+    async with serve(then=held("data: x\n\n")) as server, StreamClient(server.url) as client:
+        requests = [client.start() for _ in range(120)]
+        for request in requests:
+            await request.wait_for(StreamStatus.CONNECTED)
+        assert len(server.connections) == 120
+
+
 async def test_a_loop_takes_its_place_as_it_is_entered() -> None:
     limits = StreamLimits(max_connections=1)
     async with (
