@@ -46,6 +46,7 @@ class Dispatch(Observer, Generic[M]):
         self._nap: anyio.CancelScope | None = None  # while there is nothing to handle
         self._taken = 0  # events of the stream that were handed out, those left out included
         self._status = StreamStatus.IDLE  # that was told
+        self._bug: Exception | None = None  # the decoder's, which may look like a word of the stream's
         self.is_stopped = False
         self.is_handling = False
         """Whether a handler is under way."""
@@ -75,7 +76,11 @@ class Dispatch(Observer, Generic[M]):
     def decode(self, event: ServerSentEvent) -> Message[M] | Skip:
         """Decode for the stream; called for each event that is handed out, in order."""
         self._taken += 1
-        data = self._decode(event)
+        try:
+            data = self._decode(event)
+        except Exception as exc:
+            self._bug = exc
+            raise
         return SKIP if data is SKIP else (data, event)
 
     # --- the request's own task ---
@@ -92,17 +97,17 @@ class Dispatch(Observer, Generic[M]):
             except DecodeError as error:
                 await self._catch_up(self._taken - 1)
                 await self._on_bad_message(stream, error)
-            except (anyio.EndOfStream, anyio.ClosedResourceError):
-                await self._catch_up(self._taken)
-                return
             except Exception as error:
                 # Of the stream itself, after all events; or a bug of the decoder's, at its event.
-                is_of_stream = error is stream.last_error
+                is_of_stream = error is not self._bug
+                is_failure = not is_of_stream or error is stream.last_error
                 # Cancelled meanwhile, it is no news any more.
                 await self._catch_up(self._taken if is_of_stream else self._taken - 1)  # noqa: ASYNC120
                 if is_of_stream and self.is_stopped:  # by a handler that was told of it
                     return
-                raise
+                if is_failure or not isinstance(error, anyio.EndOfStream | anyio.ClosedResourceError):
+                    raise
+                return
             else:
                 if self._facts:
                     await self._catch_up(self._taken if message is None else self._taken - 1)
@@ -114,7 +119,9 @@ class Dispatch(Observer, Generic[M]):
         """Give the next message, or None where there are facts to handle first."""
         try:
             return stream.receive_nowait()
-        except anyio.WouldBlock:
+        except anyio.WouldBlock as exc:
+            if exc is self._bug:
+                raise
             if self._facts and self._facts[0].events_received <= self._taken:
                 return None
         with anyio.CancelScope() as nap:

@@ -73,6 +73,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         self._is_closed = False
         self._guard = anyio.ResourceGuard("reading from")
         self._waiters: list[_Waiter] = []
+        self._bug: Exception | None = None  # the decoder's, which may look like our own end
         self._settled = anyio.Event()
 
     # --- reading ---
@@ -100,7 +101,9 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             raise StopAsyncIteration
         try:
             return await self.receive()
-        except anyio.EndOfStream:
+        except anyio.EndOfStream as end:
+            if end is self._bug or end is self._session.last_error:  # what a callback raised is no end
+                raise
             self._is_iterated = False
             raise StopAsyncIteration from None
 
@@ -179,6 +182,9 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             return decoded(event, self._decode)
         except DecodeError as error:
             error.url = error.url or self.url
+            raise
+        except anyio.EndOfStream as exc:
+            self._bug = exc
             raise
 
     def _next_buffered(self) -> ServerSentEvent | None:

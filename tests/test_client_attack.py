@@ -1,0 +1,59 @@
+"""What a saboteur tried with a client, and what it does about it."""
+# ruff: noqa: SIM117 - a server, and a client of it: two lines read better than one.
+
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+import anysse
+from tests.diary import Diary, client_of
+from tests.streams import memory_client, stream_of
+
+# --- exceptions that are words of a stream's own ------------------------------------------------------------
+
+SIGNALS = [anyio.EndOfStream, anyio.ClosedResourceError, anyio.WouldBlock]
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+async def test_what_a_decoder_raises_is_never_taken_for_the_end_of_the_stream(
+    signal: type[Exception],
+) -> None:
+    def decode(event: anysse.ServerSentEvent) -> str:
+        if event.data == "2":
+            raise signal
+        return event.data
+
+    diary = Diary()
+    async with client_of(stream_of(b"data: 1\n\ndata: 2\n\n", b"data: 3\n\n"), decode=decode) as client:
+        with pytest.raises(signal):
+            await client.send_request(**diary.handlers())
+    assert diary.without_statuses() == ["open", "message 1", "close error"]
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+async def test_what_prepare_raises_is_never_taken_for_the_end_of_the_stream(signal: type[Exception]) -> None:
+    def prepare(request: Any, attempt: anysse.Attempt) -> None:
+        raise signal  # a channel of tokens that ended, say
+
+    diary = Diary()
+    async with client_of(prepare=prepare) as client:
+        with pytest.raises(signal):
+            await client.send_request(**diary.handlers())
+    assert diary.without_statuses() == ["close error"]
+
+
+@pytest.mark.parametrize("culprit", ["decode", "done"])
+async def test_a_loop_does_not_end_in_order_where_a_callback_raises_that_it_is_over(culprit: str) -> None:
+    def fail(event: anysse.ServerSentEvent) -> Any:
+        if event.data == "2":
+            raise anyio.EndOfStream
+        return culprit == "decode" and event.data
+
+    options: dict[str, Any] = {"decode": anysse.decoders.text, culprit: fail}
+    async with memory_client(httpx, stream_of(b"data: 1\n\n", b"data: 2\n\n")) as http:
+        async with anysse.open_stream("https://a/", client=http, **options) as events:
+            assert await anext(events) == "1"
+            with pytest.raises(anyio.EndOfStream):
+                await anext(events)
