@@ -328,10 +328,13 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             raise
 
     def _abandon(self) -> None:
-        """End what has not begun."""
+        """End what has not begun, and tell whoever waits for it."""
         self._close()
         self._reader.finished.set()
         self._mailbox.discard()
+        self._settled.set()
+        for waiter in self._waiters:
+            waiter.woken.set()
 
     async def _settle(self) -> None:
         """Wait until the server accepted the stream; raise if it never will."""

@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 import anysse
+from anysse import StreamStatus
 from tests.diary import Diary, client_of
-from tests.streams import memory_client, stream_of
+from tests.streams import held_stream, memory_client, stream_of, turns
 
 # --- exceptions that are words of a stream's own ------------------------------------------------------------
 
@@ -57,3 +58,27 @@ async def test_a_loop_does_not_end_in_order_where_a_callback_raises_that_it_is_o
             assert await anext(events) == "1"
             with pytest.raises(anyio.EndOfStream):
                 await anext(events)
+
+
+# --- waiting for what does not come -------------------------------------------------------------------------
+
+
+async def test_who_waits_for_a_request_that_never_begins_is_told() -> None:
+    may_close = anyio.Event()
+
+    async def close(status: StreamStatus) -> None:
+        await may_close.wait()
+
+    async def wait() -> None:
+        with pytest.raises(anyio.ClosedResourceError):
+            await second.wait_for(StreamStatus.CONNECTED)
+        may_close.set()
+
+    async with client_of(held_stream(), exclusive=True) as client:
+        first = client.start(on_close=close)
+        await first.wait_for(StreamStatus.CONNECTED)
+        second = client.start()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await turns(5)
+            second.disconnect()  # while it waits for the first one to be told its end
