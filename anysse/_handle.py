@@ -129,7 +129,9 @@ class HandledLife(Life, Generic[M]):
             self._scope.cancel()
 
     async def gone(self) -> None:
-        await self.ended.wait()
+        await super().gone()
+        with anyio.move_on_after(CLOSE_GRACE):  # its handlers may themselves wait for the successor
+            await self.ended.wait()
 
     async def run(self) -> StreamStatus:
         """Live, in the task that calls this; raise what the stream fails with, or what a handler raises."""

@@ -59,15 +59,22 @@ class Lifetime(AbstractAsyncContextManager[EventStream[T]]):
         self.stream: Final = stream
         self._task_group = task_group
         self._is_started = False
+        self._is_stopped = False
 
     def start(self) -> None:
         """Start it without waiting until the server accepts it: whoever reads is told if it never does."""
+        if self._is_stopped:
+            return
         self._is_started = True
         self.stream._start(self._task_group)
 
     def stop(self) -> None:
         """Close it at once, as far as that needs no waiting; it still has to be left."""
-        self.stream._stop()
+        self._is_stopped = True
+        if self._is_started:
+            self.stream._stop()
+        else:  # nor will it be: nobody has to wait for it
+            self.stream._abandon()
 
     async def gone(self) -> None:
         """Wait until nothing of it is under way any more."""

@@ -10,7 +10,7 @@ import pytest
 import anysse
 from anysse import StreamStatus
 from tests.diary import Diary, client_of
-from tests.streams import held_stream, memory_client, stream_of, turns
+from tests.streams import held_stream, in_virtual_time, memory_client, stream_of, turns
 
 # --- exceptions that are words of a stream's own ------------------------------------------------------------
 
@@ -82,3 +82,38 @@ async def test_who_waits_for_a_request_that_never_begins_is_told() -> None:
             tasks.start_soon(wait)
             await turns(5)
             second.disconnect()  # while it waits for the first one to be told its end
+
+
+async def test_a_stream_that_is_displaced_while_it_waits_for_its_turn_holds_nobody_up() -> None:
+    may_close = anyio.Event()
+    ends = []
+
+    async def close(status: StreamStatus) -> None:
+        await may_close.wait()
+        ends.append(await client.send_request())  # which displaces the loop that waits for this handler
+
+    async def loop() -> None:
+        with pytest.raises(anyio.ClosedResourceError):
+            await client.stream().__aenter__()
+
+    async with client_of(held_stream(), stream_of(b"data: 1\n\n"), exclusive=True) as client:
+        first = client.start(on_close=close)
+        await first.wait_for(StreamStatus.CONNECTED)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(loop)
+            await turns(5)
+            may_close.set()
+    assert ends == [StreamStatus.COMPLETED]
+
+
+def test_a_closing_handler_whose_tasks_send_the_next_request_holds_it_up_for_a_bounded_time() -> None:
+    async def main() -> None:
+        async def close(status: StreamStatus) -> None:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.send_request)
+
+        async with client_of(stream_of(), stream_of(), exclusive=True) as client:
+            with anyio.fail_after(10):
+                assert await client.send_request(on_close=close) is StreamStatus.COMPLETED
+
+    in_virtual_time(main)
