@@ -273,7 +273,10 @@ class StreamRequest:
         Raises:
             StreamError: What it failed with.
             Exception: What a handler raised, as itself.
+            RuntimeError: A handler of this very request asks, and would wait for itself.
         """
+        if self._life.is_own_task():
+            raise RuntimeError("a handler cannot wait for the end of its own request")
         await self._life.ended.wait()
         if self._life.error is not None:
             raise self._life.error

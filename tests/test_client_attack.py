@@ -117,3 +117,13 @@ def test_a_closing_handler_whose_tasks_send_the_next_request_holds_it_up_for_a_b
                 assert await client.send_request(on_close=close) is StreamStatus.COMPLETED
 
     in_virtual_time(main)
+
+
+async def test_a_handler_that_waits_for_its_own_request_is_told_so() -> None:
+    async def wait(data: object, event: anysse.ServerSentEvent) -> None:
+        await request.wait()
+
+    async with client_of(stream_of(b"data: 1\n\n")) as client:
+        request = client.start(on_message=wait)
+        with pytest.raises(RuntimeError, match="its own request"):
+            await request.wait()
