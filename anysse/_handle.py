@@ -155,7 +155,7 @@ class HandledLife(Life, Generic[M]):
             await self._lifetime.leave(in_order=error is None)
         finally:
             self._end_with(error, self._status_after(error))
-            is_cut = isinstance(error, anyio.get_cancelled_exc_class())
+            is_cut = isinstance(error, anyio.get_cancelled_exc_class()) or _is_cancelled()
             try:
                 grace = anyio.current_time() + CLOSE_GRACE if is_cut else math.inf
                 with anyio.CancelScope(deadline=grace, shield=is_cut):
@@ -172,6 +172,11 @@ class HandledLife(Life, Generic[M]):
         if isinstance(error, Exception):
             return StreamStatus.ERROR
         return StreamStatus.COMPLETED if self._dispatch.has_completed else StreamStatus.IDLE
+
+
+def _is_cancelled() -> bool:
+    """Whether a scope around us was: a handler may have made another exception of it."""
+    return anyio.current_effective_deadline() == -math.inf
 
 
 def _current_task_id() -> int | None:

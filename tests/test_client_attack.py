@@ -1,11 +1,14 @@
 """What a saboteur tried with a client, and what it does about it."""
 # ruff: noqa: SIM117 - a server, and a client of it: two lines read better than one.
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 
 import anysse
 from anysse import StreamStatus
@@ -127,3 +130,33 @@ async def test_a_handler_that_waits_for_its_own_request_is_told_so() -> None:
         request = client.start(on_message=wait)
         with pytest.raises(RuntimeError, match="its own request"):
             await request.wait()
+
+
+# --- closing ------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancellation_lets_a_closing_handler_finish_even_where_another_handler_fails_by_it() -> None:
+    lines = []
+
+    async def fail(data: object, event: anysse.ServerSentEvent) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError
+
+    async def close(status: StreamStatus) -> None:
+        await checkpoint()
+        lines.append(status)
+
+    async with client_of(stream_of(b"data: 1\n\n")) as client:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(turns_then, 20, scope.cancel)
+                with suppress(ValueError):
+                    await client.send_request(on_message=fail, on_close=close)
+    assert lines == [StreamStatus.ERROR]
+
+
+async def turns_then(count: int, function: Callable[[], object]) -> None:
+    await turns(count)
+    function()
