@@ -324,7 +324,8 @@ class DecodeError(AnysseError):
 
     @property
     def headline(self) -> str:
-        return f"cannot decode an event of type {self.event.event!r}{self._because()}"
+        # Whatever a server sends as a type, it is one short line.
+        return f"cannot decode an event of type {self.event.event!r:.80}{self._because()}"
 
 
 class CheckpointError(AnysseError):

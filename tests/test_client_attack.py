@@ -157,6 +157,19 @@ async def test_a_cancellation_lets_a_closing_handler_finish_even_where_another_h
     assert lines == [StreamStatus.ERROR]
 
 
+# --- what a server may do to the log ------------------------------------------------------------------------
+
+
+async def test_a_bad_message_of_a_type_without_end_is_a_short_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    errors: list[str] = []
+    body = b"event: " + b"x" * 100_000 + b"\ndata: 1\n\n"
+    async with client_of(stream_of(body), decode=lambda event: int("x")) as client:
+        await client.send_request(on_error=lambda error, count: errors.append(str(error)))
+    assert max(map(len, [*errors, *caplog.messages])) < 1000
+
+
 async def turns_then(count: int, function: Callable[[], object]) -> None:
     await turns(count)
     function()
