@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, final
 import anyio
 
 from ._dispatch import Dispatch, Message
+from ._errors import StreamError
 from ._events import StreamResponse
 from ._handlers import M
 from ._http import CLOSE_GRACE
@@ -174,6 +175,9 @@ class HandledLife(Life, Generic[M]):
         return StreamStatus.COMPLETED if self._dispatch.has_completed else StreamStatus.IDLE
 
 
+_ENDS: Final = (StreamStatus.COMPLETED, StreamStatus.ERROR, StreamStatus.IDLE)
+
+
 def _is_cancelled() -> bool:
     """Whether a scope around us was: a handler may have made another exception of it."""
     return anyio.current_effective_deadline() == -math.inf
@@ -270,7 +274,16 @@ class StreamRequest:
             anyio.ClosedResourceError: It was disconnected, and will not have it.
             InvalidRequest: There is no such status.
         """
-        await self._life.stream.wait_for(status)
+        try:
+            await self._life.stream.wait_for(status)
+        except (StreamError, anyio.EndOfStream, anyio.ClosedResourceError):
+            # A handler that raises has the last word, as has the done event of a stream that goes on.
+            has_handlers = isinstance(self._life, HandledLife)
+            if status not in _ENDS or not has_handlers or self._life.is_own_task():
+                raise
+            await self._life.ended.wait()
+            if self.status != status:
+                raise
 
     async def wait(self) -> StreamStatus:
         """Wait until it is over, and its handlers know; give the status that it ended with.

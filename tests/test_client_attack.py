@@ -132,6 +132,30 @@ async def test_a_handler_that_waits_for_its_own_request_is_told_so() -> None:
             await request.wait()
 
 
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_the_error_of_a_handler_can_be_waited_for_as_any_other_status(is_over: bool) -> None:
+    def fail(data: object, event: anysse.ServerSentEvent) -> None:
+        raise ZeroDivisionError
+
+    async with client_of(held_stream(b"data: 1\n\n")) as client:
+        request = client.start(on_message=fail)
+        if is_over:
+            with pytest.raises(ZeroDivisionError):
+                await request.wait()
+        await request.wait_for(StreamStatus.ERROR)
+        assert request.status is StreamStatus.ERROR
+        with pytest.raises(anyio.ClosedResourceError):
+            await request.wait_for(StreamStatus.COMPLETED)
+
+
+async def test_what_completed_at_its_done_event_can_be_waited_for_whatever_ends_it() -> None:
+    body = b"data: 1\n\ndata: [DONE]\n\n"
+    async with client_of(held_stream(body), close_on_done=False) as client:
+        request = client.start(on_complete=client.disconnect)
+        await request.wait_for(StreamStatus.COMPLETED)
+        assert request.status is StreamStatus.COMPLETED
+
+
 # --- closing ------------------------------------------------------------------------------------------------
 
 
