@@ -85,7 +85,8 @@ class Life:
         try:
             await self._lifetime.leave(in_order=exc is None)
         finally:
-            self._end_with(exc, self.status)
+            has_failed = exc is None and self.status is StreamStatus.ERROR  # and its user saw to that
+            self._end_with(self.stream.last_error if has_failed else exc, self.status)
             self.ended.set()
 
     async def _wait_for_predecessors(self) -> None:

@@ -156,6 +156,16 @@ async def test_what_completed_at_its_done_event_can_be_waited_for_whatever_ends_
         assert request.status is StreamStatus.COMPLETED
 
 
+async def test_who_waits_for_a_stream_is_told_its_failure_even_if_its_loop_caught_it() -> None:
+    async with client_of(stream_of(b"data: too large\n\n"), max_event_size=5) as client:
+        async with client.stream() as messages:
+            (request,) = client.requests
+            with pytest.raises(anysse.EventTooLarge):
+                await messages.receive()
+        with pytest.raises(anysse.EventTooLarge):
+            await request.wait()
+
+
 # --- closing ------------------------------------------------------------------------------------------------
 
 
