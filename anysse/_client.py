@@ -145,6 +145,8 @@ class StreamClient(anyio.AsyncContextManagerMixin, Generic[M]):
         self._is_exclusive = exclusive
         self._limits = limits or StreamLimits()
         self._observers = checked_observers(observers)
+        if any(observer is self._limits for observer in self._observers):  # each would wait for the other
+            raise InvalidRequest("observers", "has what is given as limits: leave it out of one of them")
         self._stream_options = {
             "client": self._client,
             "retry": retry,

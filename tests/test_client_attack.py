@@ -166,6 +166,13 @@ async def test_who_waits_for_a_stream_is_told_its_failure_even_if_its_loop_caugh
             await request.wait()
 
 
+def test_limits_that_are_an_observer_too_are_refused_since_they_would_wait_for_themselves() -> None:
+    limits = anysse.StreamLimits(max_connections=1)
+    with pytest.raises(anysse.InvalidRequest, match=r"^observers: "):
+        anysse.StreamClient("https://a/", limits=limits, observers=[limits])
+    anysse.StreamClient("https://a/", limits=limits, observers=[anysse.StreamLimits()])
+
+
 # --- closing ------------------------------------------------------------------------------------------------
 
 
