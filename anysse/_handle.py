@@ -282,7 +282,7 @@ class StreamRequest:
             has_handlers = isinstance(self._life, HandledLife)
             if status not in _ENDS or not has_handlers or self._life.is_own_task():
                 raise
-            await self._life.ended.wait()
+            await self._life.ended.wait()  # noqa: ASYNC120 - cancelled meanwhile, it is no news any more
             if self.status != status:
                 raise
 
