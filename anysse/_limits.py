@@ -29,7 +29,8 @@ class StreamLimits(Observer):
     Give one object to all streams that it is for, as in ``observers=[limits]``; reconnections count as well.
     Attempts go in strictly in the order in which they came. An attempt holds its slot until its connection
     is over, and none while its stream waits to reconnect. It takes its slot first, then its token.
-    Cancelling one that waits, at any moment, takes nothing and holds nobody up.
+    Cancelling one that waits, at any moment, takes nothing and holds nobody up. Whoever waits for a further
+    stream while holding a slot, as a handler that awaits another request, may wait for itself.
 
     It may be made where no event loop runs. Its bounds are those of one event loop: another one, or the
     next, begins with no connection and a full burst.
