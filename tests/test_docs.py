@@ -5,6 +5,7 @@ What a ``text`` block that directly follows shows, the program must print.
 """
 
 import functools
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,6 +72,17 @@ def demo_url() -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture
+def _logging_as_before() -> Iterator[None]:
+    """An example may set up logging: the tests after it are to find it as it was."""
+    root = logging.getLogger()
+    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("anysse", "httpx")}
+    yield
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
 backends = pytest.mark.parametrize(
     "backend",
     ["asyncio", pytest.param("trio", marks=pytest.mark.skipif(not is_importable("trio"), reason="no trio"))],
@@ -83,6 +95,7 @@ def missing_for(example: Example) -> list[str]:
 
 
 @backends
+@pytest.mark.usefixtures("_logging_as_before")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_example_runs(
     example: Example,

@@ -26,6 +26,7 @@ def test_a_number_is_given_once() -> None:
 
 
 def test_a_line_begins_with_its_request(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="anysse")
     NumberedLogger(7).info("%d %% of %s", 5, "%s")
     [record] = caplog.records
     assert record.getMessage() == "request 7: 5 % of %s"
