@@ -158,7 +158,8 @@ class _Admission(AbstractAsyncContextManager[None]):
         return self._turn
 
     def give_up(self) -> None:
-        if self._turn is not None:
+        """Leave the line in which this stands."""
+        if self._turn is not None:  # pragma: no branch - who gives up has lined up
             self._gate.give_up(self._turn)
 
     async def __aenter__(self) -> None:

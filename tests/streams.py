@@ -1,6 +1,7 @@
 """What tests of streams share: HTTP in memory, time that jumps, and an observer that remembers."""
 
 import gzip
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -91,21 +92,29 @@ def memory_client(library: ModuleType, *answers: "Answer | Script | Exception", 
 
 
 class Tap:
-    """A body that gives what a test puts in, when it does."""
+    """A body that gives what a test puts in, when it does; nobody has to close it."""
 
     def __init__(self) -> None:
-        self._send, self._receive = anyio.create_memory_object_stream[bytes](1000)
+        self._parts: deque[bytes | None] = deque()
+        self._arrival: anyio.Event | None = None
 
-    def put(self, data: bytes) -> None:
-        self._send.send_nowait(data)
+    def put(self, data: bytes | None) -> None:
+        self._parts.append(data)
+        if self._arrival is not None:
+            self._arrival.set()
 
     def end(self) -> None:
-        self._send.close()
+        self.put(None)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with self._send, self._receive:
-            async for part in self._receive:
-                yield part
+        while True:
+            while not self._parts:
+                self._arrival = anyio.Event()
+                await self._arrival.wait()
+            part = self._parts.popleft()
+            if part is None:
+                return
+            yield part
 
 
 async def one_by_one(parts: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterator[bytes]:
