@@ -10,8 +10,9 @@ import gc
 import random
 import warnings
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -444,6 +445,12 @@ async def proxied(url: str, client: Any, tasks: TaskGroup) -> AsyncIterator[str]
             yield f"data: {event.data}\n\n"
 
 
+async def proxied_by(streams: "anysse.StreamClient[Any]") -> AsyncIterator[str]:
+    async with streams.stream() as messages:
+        async for message in messages:
+            yield f"data: {message}\n\n"
+
+
 class Visitor:
     """A client of the proxy that goes away after some messages, and then some turns of the loop."""
 
@@ -482,7 +489,27 @@ async def test_a_proxy_whose_client_goes_away_at_any_moment(
             async with anyio.create_task_group() as tasks:
                 for count in moments:
                     visitor = Visitor(messages=1 + count % 9, count=count // 4, how=how)
-                    await visit(server, client, tasks, visitor, response_class)
+                    await visit(partial(proxied, server.url, client, tasks), visitor, response_class)
+                    gc.collect(2 if count % 5 == 0 else 0)
+                    with anyio.fail_after(1):
+                        await server.all_idle()
+
+
+@pytest.mark.parametrize("response_class", [StreamingResponse, ClosingResponse])
+@pytest.mark.parametrize("how", ["send fails", "disconnect"])
+async def test_a_proxy_on_one_stream_client_whose_client_goes_away_at_any_moment(
+    client: Any,
+    anyio_backend_name: str,
+    response_class: type[StreamingResponse],
+    how: str,
+    moments: range,
+) -> None:
+    with what_trio_says_of_abandoned_generators():
+        async with attacked(lively, client, anyio_backend_name) as server:
+            async with anysse.StreamClient(server.url, client=client) as streams:
+                for count in moments:
+                    visitor = Visitor(messages=1 + count % 9, count=count // 4, how=how)
+                    await visit(partial(proxied_by, streams), visitor, response_class)
                     gc.collect(2 if count % 5 == 0 else 0)
                     with anyio.fail_after(1):
                         await server.all_idle()
@@ -495,18 +522,18 @@ def what_trio_says_of_abandoned_generators() -> Iterator[None]:
     It is no word about anysse, which has to close the stream all the same.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Async generator 'tests\.test_attack\.proxied'")
+        warnings.filterwarnings("ignore", message=r"Async generator 'tests\.test_attack\.proxied\w*'")
         yield
 
 
 async def visit(
-    server: Server, client: Any, tasks: TaskGroup, visitor: Visitor, response_class: type[StreamingResponse]
+    content: Callable[[], AsyncIterator[str]], visitor: Visitor, response_class: type[StreamingResponse]
 ) -> None:
     """Drive the proxy as a server does: in a task of its own."""
     scope = {"type": "http", "asgi": {"spec_version": "2.4" if visitor.how == "send fails" else "2.0"}}
 
     async def run() -> None:
-        response = response_class(proxied(server.url, client, tasks), media_type="text/event-stream")
+        response = response_class(content(), media_type="text/event-stream")
         with suppress(ClientDisconnect):  # told to whoever runs the application
             await response(scope, visitor.receive, visitor.send)
 
@@ -522,8 +549,9 @@ async def test_a_proxy_that_is_cancelled_from_without(
             async with anyio.create_task_group() as tasks:
                 for count in moments:
                     visitor = Visitor(messages=1000, count=0, how="disconnect")
+                    content = partial(proxied, server.url, client, tasks)
                     async with anyio.create_task_group() as own:
-                        own.start_soon(visit, server, client, tasks, visitor, ClosingResponse)
+                        own.start_soon(visit, content, visitor, ClosingResponse)
                         await turns(count)
                         own.cancel_scope.cancel()
                     with anyio.fail_after(1):
