@@ -117,15 +117,15 @@ class CallPlan:
     def _checked_base(self, base_url: object) -> Any:
         if not isinstance(base_url, str) and type(base_url).__name__ != "URL":
             raise InvalidRequest("base_url", f"must be a str or a URL, not {type_name(base_url)}")
-        with_text = str(base_url)
+        text = str(base_url)
         try:
-            check_url_text(with_text)
-            url = self._library.URL(with_text)
-            check_url(with_text, url)
+            check_url_text(text)
+            url = self._library.URL(text)
+            check_url(text, url)
         except InvalidRequest as exc:
             raise InvalidRequest("base_url", exc.reason) from exc
         except (self._library.InvalidURL, ValueError) as exc:
-            raise InvalidRequest("base_url", f"{redact_url(with_text)!r} is no URL ({exc})") from exc
+            raise InvalidRequest("base_url", f"{redact_url(text)!r} is no URL ({exc})") from exc
         return url
 
     def _place(self, url: Any, params: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The event loop's clock as a function, to be asked for once and called often. Knows anyio."""
+"""The event loop's clock, and a stopwatch, as functions: asked for once and called often. Knows anyio."""
 
 import sys
 from collections.abc import Callable

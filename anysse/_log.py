@@ -1,4 +1,4 @@
-"""The one logger: silent unless asked, by ``logging`` or by ``ANYSSE_LOG=debug`` in the environment."""
+"""The one logger, and a number for each stream in it: silent unless ``logging`` or ``ANYSSE_LOG`` asks."""
 
 import itertools
 import logging

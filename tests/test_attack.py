@@ -487,12 +487,8 @@ async def test_a_proxy_whose_client_goes_away_at_any_moment(
     with what_trio_says_of_abandoned_generators():
         async with attacked(lively, client, anyio_backend_name) as server:
             async with anyio.create_task_group() as tasks:
-                for count in moments:
-                    visitor = Visitor(messages=1 + count % 9, count=count // 4, how=how)
-                    await visit(partial(proxied, server.url, client, tasks), visitor, response_class)
-                    gc.collect(2 if count % 5 == 0 else 0)
-                    with anyio.fail_after(1):
-                        await server.all_idle()
+                content = partial(proxied, server.url, client, tasks)
+                await keep_visiting(server, content, response_class, how, moments)
 
 
 @pytest.mark.parametrize("response_class", [StreamingResponse, ClosingResponse])
@@ -507,12 +503,7 @@ async def test_a_proxy_on_one_stream_client_whose_client_goes_away_at_any_moment
     with what_trio_says_of_abandoned_generators():
         async with attacked(lively, client, anyio_backend_name) as server:
             async with anysse.StreamClient(server.url, client=client) as streams:
-                for count in moments:
-                    visitor = Visitor(messages=1 + count % 9, count=count // 4, how=how)
-                    await visit(partial(proxied_by, streams), visitor, response_class)
-                    gc.collect(2 if count % 5 == 0 else 0)
-                    with anyio.fail_after(1):
-                        await server.all_idle()
+                await keep_visiting(server, partial(proxied_by, streams), response_class, how, moments)
 
 
 @contextmanager
@@ -524,6 +515,22 @@ def what_trio_says_of_abandoned_generators() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Async generator 'tests\.test_attack\.proxied\w*'")
         yield
+
+
+async def keep_visiting(
+    server: Server,
+    content: Callable[[], AsyncIterator[str]],
+    response_class: type[StreamingResponse],
+    how: str,
+    moments: range,
+) -> None:
+    """Go away at each moment, and see each time that the stream behind the proxy went, too."""
+    for count in moments:
+        visitor = Visitor(messages=1 + count % 9, count=count // 4, how=how)
+        await visit(content, visitor, response_class)
+        gc.collect(2 if count % 5 == 0 else 0)
+        with anyio.fail_after(1):
+            await server.all_idle()
 
 
 async def visit(

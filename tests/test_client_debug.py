@@ -353,9 +353,11 @@ def test_a_nested_payload_shows_no_secret_in_a_query(query: str, is_shown: bool)
     assert redact_url(f"http://a/?{query}&b=1") == f"http://a/?{query if is_shown else name + '=***'}&b=1"
 
 
-def test_looking_for_names_in_a_query_takes_no_time_to_speak_of() -> None:
-    for text in ('\\"' * 50_000, '"' * 100_000, '"a" ' * 25_000, '"' + " " * 100_000, '""' + " " * 100_000):
-        redact_url(f"http://a/?q={text}")
+@pytest.mark.parametrize("piece", ['\\"', '"', '"a" ', " "], ids=["escaped", "quotes", "names", "spaces"])
+def test_a_long_query_without_a_secret_is_shown_as_it_is(piece: str) -> None:
+    """Names are looked for in time that grows with the text, or this takes minutes."""
+    url = f'http://a/?q=""{piece * 50_000}'
+    assert redact_url(url) == url
 
 
 def test_a_header_with_a_url_shows_no_secret_of_it() -> None:
