@@ -1,124 +1,212 @@
-"""How many events a second the parser takes, as a ratio to httpx-sse and httpx2 fed the same bytes.
+"""How many events a second the parsers take from bytes that are already there, as ratios to httpx-sse.
 
-Each figure is the best of several turns, in which the parsers alternate; events are counted and dropped. The
-peers' pipelines are what their `aiter_sse` and `__aiter__` do with the bytes of a response: an incremental
-UTF-8 decoder (as httpx's `TextDecoder`), then lines, then events. Run `python -m benchmarks.parse [turns]`.
+Eight corpora (`benchmarks/_corpora.py`), cut into pieces of 64 KiB (what a fast reader gets), 1,400 bytes (a
+segment) and 200 bytes (a token); events of 8 MiB in 1 KiB pieces, too. Each peer is the pipeline from bytes
+to events that its own package has, no less: where the package decodes first, as httpx does, so does it here.
+Events are counted and dropped. CPU time of the peer's process alone, the best of several reads, which follow
+one of a tenth of the corpus. A peer that needs more than 15 s, since it copies what it has with every piece,
+is said to be missing. Run `python -m benchmarks.parse [--rounds N]`.
 """
 
-# ruff: noqa: INP001, T201 - a script, which prints
+# ruff: noqa: INP001, T201 - a script, which prints, and feeds what its peers keep to themselves
 
 import codecs
-import json
-import platform
-import sys
-from collections.abc import Callable, Iterator
-from importlib.metadata import version
-from time import perf_counter
-from typing import TypeAlias
+import itertools
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from time import process_time
+from typing import Any, TypeAlias
 
-from anysse._parser import EventStreamParser
+from benchmarks._corpora import LARGE, written
+from benchmarks._report import Bar, close, figure, ratio, table
+from benchmarks._run import Figures, Peer, Result, Trial, arguments, chosen, measure, peer_task, tell
 
-Count: TypeAlias = Callable[[list[bytes]], int]
+Count: TypeAlias = Callable[[Sequence[bytes]], int]
 
-TOTAL = 2_000_000
-"""About how many bytes a corpus has."""
+NAME = "parse"
+PIECES = {"64 KiB": 65_536, "1,400 B": 1_400, "200 B": 200}
+SMALLER = {"1 KiB": 1_024}
+BARS = {"chat": 2.2, "tiny": 2.2, "non-ASCII": 2.2}
+OTHER_BAR = 1.25
+LARGE_BAR = 0.1
+READS_FOR = 0.3
+"""How many seconds a peer reads again and again; at least twice, unless that takes long."""
+
+PEERS = (
+    Peer(name="anysse", packages=("anysse",)),
+    Peer(name="httpx-sse", packages=("httpx-sse",)),
+    Peer(name="httpx2", packages=("httpx2",)),
+    Peer(name="openai", packages=("openai",)),
+    Peer(name="anthropic", packages=("anthropic",)),
+    Peer(name="ld_eventsource", packages=("launchdarkly-eventsource",)),
+    Peer(name="sseclient-py", packages=("sseclient-py",)),
+    Peer(name="eventsource-parser", packages=("eventsource-parser",), script="parse.mjs"),
+)
 
 
-def anysse(chunks: list[bytes]) -> int:
-    """Count the events with our parser."""
-    feed = EventStreamParser().feed
-    return sum(len(feed(chunk)) for chunk in chunks)
+# --- the peers ---
 
 
-def httpx_sse(chunks: list[bytes]) -> int:
-    """Count the events with httpx-sse."""
-    from httpx_sse._decoders import SSEDecoder, SSELineDecoder
+def counted(events: Iterable[object]) -> int:
+    """Count the events, and keep none."""
+    return sum(1 for _ in events)
 
-    text, lines, decoder = codecs.getincrementaldecoder("utf-8")("replace"), SSELineDecoder(), SSEDecoder()
-    count = 0
-    for chunk in chunks:
-        for line in lines.decode(text.decode(chunk)):
-            if decoder.decode(line.rstrip("\n")) is not None:
-                count += 1
+
+def anysse() -> Count:
+    """Parse with ours."""
+    from anysse._parser import EventStreamParser
+
+    def count(chunks: Sequence[bytes]) -> int:
+        feed = EventStreamParser().feed
+        return sum(len(feed(chunk)) for chunk in chunks)
+
     return count
 
 
-def httpx2(chunks: list[bytes]) -> int:
-    """Count the events with httpx2."""
+def httpx_sse() -> Count:
+    """Parse with what `aiter_sse` does with the bytes of a response."""
+    from httpx_sse._decoders import SSEDecoder, SSELineDecoder
+
+    def count(chunks: Sequence[bytes]) -> int:
+        text = codecs.getincrementaldecoder("utf-8")("replace")
+        lines, decoder = SSELineDecoder(), SSEDecoder()
+        events = 0
+        for chunk in chunks:
+            for line in lines.decode(text.decode(chunk)):
+                if decoder.decode(line.rstrip("\n")) is not None:
+                    events += 1
+        return events
+
+    return count
+
+
+def httpx2() -> Count:
+    """Parse with what httpx2's `EventSource` does with the bytes of a response."""
     from httpx2._sse import _SSEParser
 
-    text, parser = codecs.getincrementaldecoder("utf-8")("replace"), _SSEParser()
-    return sum(1 for chunk in chunks for _ in parser.decode(text.decode(chunk)))
+    def count(chunks: Sequence[bytes]) -> int:
+        text, parser = codecs.getincrementaldecoder("utf-8")("replace"), _SSEParser()
+        return counted(event for chunk in chunks for event in parser.decode(text.decode(chunk)))
+
+    return count
 
 
-def chat(i: int) -> bytes:
-    """Give an event in the shape of an OpenAI chat completion chunk."""
-    choice = {"index": 0, "delta": {"content": f" token{i % 97}"}, "finish_reason": None}
-    chunk = {
-        "id": "chatcmpl-AbC123",
-        "object": "chat.completion.chunk",
-        "created": 1730000000,
-        "choices": [choice],
-    }
-    return b"data: %s\n\n" % json.dumps(chunk, separators=(",", ":")).encode()
+def openai() -> Count:
+    """Parse with the decoder of openai's streams."""
+    from openai._streaming import SSEDecoder
+
+    return lambda chunks: counted(SSEDecoder().iter_bytes(iter(chunks)))
 
 
-CORPORA: dict[str, Callable[[int], bytes]] = {
-    "chat": chat,
-    "tiny": lambda i: b"data: %d\n\n" % i,
-    "non-ASCII": lambda i: f'data: {{"delta":"日本語 ünï {i} 😀"}}\n\n'.encode(),
-    "anthropic": lambda i: b"event: content_block_delta\n" + chat(i),
-    "long, with id": lambda i: b"id: %d\ndata: %s\n\n" % (i, b'{"key": "value"},' * 82),
-    "multi-line": lambda i: b"event: log\nid: %d\n%s\n" % (i, b"data: one line of a longer text\n" * 8),
-    "chat, CRLF": lambda i: chat(i).replace(b"\n", b"\r\n"),
-    "chat, CR": lambda i: chat(i).replace(b"\n", b"\r"),
+def anthropic() -> Count:
+    """Parse with the decoder of anthropic's streams."""
+    from anthropic._streaming import SSEDecoder
+
+    return lambda chunks: counted(SSEDecoder().iter_bytes(iter(chunks)))
+
+
+def ld_eventsource() -> Count:
+    """Parse with LaunchDarkly's reader."""
+    from ld_eventsource.reader import _BufferedLineReader, _SSEReader
+
+    return lambda chunks: counted(_SSEReader(_BufferedLineReader.lines_from(chunks)).events_and_comments())
+
+
+def sseclient() -> Count:
+    """Parse with sseclient-py, which takes any iterable of bytes."""
+    from sseclient import SSEClient
+
+    return lambda chunks: counted(SSEClient(iter(chunks)).events())
+
+
+COUNTERS: dict[str, Callable[[], Count]] = {
+    "anysse": anysse,
+    "httpx-sse": httpx_sse,
+    "httpx2": httpx2,
+    "openai": openai,
+    "anthropic": anthropic,
+    "ld_eventsource": ld_eventsource,
+    "sseclient-py": sseclient,
 }
 
 
-def events_of(make: Callable[[int], bytes]) -> list[bytes]:
-    """Give a corpus, event by event."""
-    return [make(i) for i in range(TOTAL // len(make(0)))]
+def read(peer: str, path: str, size: int, events: int, **_: Any) -> Figures:
+    """Have a peer parse a corpus, again and again, and give the best."""
+    stream = Path(path).read_bytes()
+    chunks = [stream[start : start + size] for start in range(0, len(stream), size)]
+    count = COUNTERS[peer]()
+    count(chunks[: len(chunks) // 10])
+    best, spent = float("inf"), 0.0
+    for turn in itertools.count():
+        if spent > (READS_FOR if turn > 1 else 3 * READS_FOR):
+            break
+        begun = process_time()
+        found = count(chunks)
+        cpu = process_time() - begun
+        best, spent = min(best, cpu), spent + cpu
+        if found != events:
+            raise ValueError(f"{found} events instead of {events}")
+    return {"cpu": best, "events": events}
 
 
-def pieces(stream: bytes, size: int) -> list[bytes]:
-    """Cut a stream into reads."""
-    return [stream[start : start + size] for start in range(0, len(stream), size)]
+# --- the report ---
 
 
-def measure(counters: list[Count], chunks: list[bytes], turns: int) -> list[float]:
-    """Give the best seconds of each."""
-    best = [float("inf")] * len(counters)
-    for _ in range(turns):
-        for i, count in enumerate(counters):
-            begun = perf_counter()
-            count(chunks)
-            best[i] = min(best[i], perf_counter() - begun)
-    return best
+def trials(folder: Path) -> Iterator[Trial]:
+    """Give every corpus in every size of pieces."""
+    for corpus, path, events in written(folder):
+        for pieces, size in (PIECES | (SMALLER if corpus == LARGE else {})).items():
+            task = {"path": str(path), "size": size, "events": events}
+            yield Trial(case={"corpus": corpus, "pieces": pieces}, peers=PEERS, task=task)
 
 
-def rows(turns: int) -> Iterator[tuple[str, ...]]:
-    """Measure every corpus in every size of reads, and give the table line by line."""
-    for name, make in CORPORA.items():
-        events = events_of(make)
-        stream = b"".join(events)
-        cuts = {"64 KiB": pieces(stream, 65536), "4 KiB": pieces(stream, 4096), "200 B": pieces(stream, 200)}
-        for size, chunks in {**cuts, "an event": events}.items():
-            ours, theirs, others = measure([anysse, httpx_sse, httpx2], chunks, turns)
-            rate = f"{len(events) / ours / 1e6:.2f}"
-            yield name, size, rate, f"{theirs / ours:.2f}", f"{others / ours:.2f}"
+def row(results: Sequence[Result]) -> list[str]:
+    """Give one line: our rate, and how many times as fast as each peer it is."""
+    ours, *theirs = results
+    rate = f"{ours.figures['events'] / ours.figures['cpu'] / 1e6:.3f}" if ours.figures else "–"
+    ratios = [ratio(result.figures.get("cpu"), ours.figures.get("cpu")) for result in theirs]
+    return [*ours.case.values(), rate, *("–" if each is None else f"{each:.2f}" for each in ratios)]
+
+
+def bars(results: Sequence[Result]) -> Iterator[Bar]:
+    """Give the bars."""
+    for corpus in dict.fromkeys(result.case["corpus"] for result in results):
+        theirs, ours = (
+            figure(results, peer, "cpu", corpus=corpus, pieces="64 KiB") for peer in ("httpx-sse", "anysse")
+        )
+        yield Bar(
+            measure=f"{corpus} in 64 KiB pieces: events/s over httpx-sse",
+            ratio=ratio(theirs, ours),
+            side=">=",
+            bound=BARS.get(corpus, OTHER_BAR),
+        )
+    yield Bar(
+        measure="an event of 8 MiB in 1 KiB pieces",
+        ratio=figure(results, "anysse", "cpu", corpus=LARGE, pieces="1 KiB"),
+        side="<=",
+        bound=LARGE_BAR,
+        unit="s",
+    )
 
 
 def main() -> None:
-    """Print the table."""
-    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    versions = ", ".join(f"{name} {version(name)}" for name in ("httpx-sse", "httpx2"))
-    print(f"Python {platform.python_version()}, {versions}; best of {turns}")
-    layout = "{:<14} {:>9} {:>12} {:>12} {:>10}".format
-    print(layout("corpus", "reads", "M events/s", "x httpx-sse", "x httpx2"))
-    for row in rows(turns):
-        print(layout(*row))
-    large = pieces(b"data: " + b"x" * (8 << 20) + b"\n\n", 1024)
-    print(f"one event of 8 MiB in reads of 1 KiB: {measure([anysse], large, turns)[0] * 1000:.0f} ms")
+    """Measure, and report; or be a peer."""
+    if task := peer_task():
+        tell(read(**task))
+        return
+    options = arguments(rounds=3)
+    results, rows = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for trial in chosen(trials(Path(folder)), options):
+            of_trial = measure(f"benchmarks.{NAME}", trial, rounds=options.rounds, seconds=15)
+            results += of_trial
+            rows.append(row(of_trial))
+            print(*rows[-1], sep="\t", flush=True)
+    names = [result.peer for result in of_trial]
+    print("\n" + table(["corpus", "pieces", f"{names[0]}, M/s", *(f"× {name}" for name in names[1:])], rows))
+    is_whole = not (options.peers or options.cases)
+    close(NAME, results, peers=PEERS, bars=list(bars(results)), is_whole=is_whole, rounds=options.rounds)
 
 
 if __name__ == "__main__":
