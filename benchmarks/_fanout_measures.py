@@ -1,0 +1,262 @@
+"""What `fanout` measures, in the process of one peer: the pace, an idle stream, a lap.
+
+The tasks are those of the backend itself, so that nobody pays for the tasks of a library. CPU time is that of
+this process alone. Memory is what only this process has, as the kernel counts it. A few streams are opened,
+read and closed before anything is measured.
+"""
+
+# ruff: noqa: INP001 - a script's
+
+import asyncio
+import cProfile
+import gc
+import os
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter, process_time
+from typing import Any, NoReturn, TypeAlias
+
+import anyio
+import trio
+import uvloop
+
+from benchmarks._fanout_peers import READERS, Take
+from benchmarks._fanout_server import open_many_files
+from benchmarks._run import Figures, tell
+
+Job: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
+SENT = slice(8, 28)
+"""Where in its data an event says when it was sent."""
+WARM_UP = 20
+FILLER = 300
+"""Idle streams that are open before memory counts: they take what importing and warming up left free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be measured.
+
+    Args:
+        what: The measurement's name.
+        peer: Who is measured.
+        on: The backend.
+        port: The server's.
+        streams: How many.
+        rate: Events a second of each.
+        seconds: How long to measure.
+        settle: Seconds before those that count.
+        events: Events of each stream in a lap.
+        collector: Whether the garbage collector is on.
+        profile: Where to write a profile.
+    """
+
+    what: str
+    peer: str
+    on: str
+    port: int
+    streams: int
+    rate: float = 10.0
+    seconds: float = 5.0
+    settle: float = 1.0
+    events: int = 4
+    collector: bool = True
+    profile: str = ""
+
+    @classmethod
+    def of(cls, task: Mapping[str, Any]) -> "Asked":
+        """Take a task, in which what the table shows is words."""
+        known = {name: value for name, value in task.items() if name != "measured"}
+        collector = task.get("collector", "on") == "on"
+        return cls(**{**known, "streams": int(task["streams"]), "collector": collector})
+
+    def url(self, *, streams: int, rate: float, events: int = 0, burst: bool = False) -> str:
+        """Say what the server is to do, for a group of its own."""
+        group = f"{os.getpid()}-{time.monotonic_ns()}"
+        asked = f"group={group}&streams={streams}&rate={rate}&events={events}&burst={int(burst)}"
+        return f"http://127.0.0.1:{self.port}/?{asked}"
+
+
+def measure(task: Mapping[str, Any]) -> None:
+    """Measure as asked, and tell."""
+    asked = Asked.of(task)
+    open_many_files()
+    run(asked.on, lambda: measured(asked))
+
+
+async def measured(asked: Asked) -> None:
+    """Warm up, measure and tell."""
+    await lap(asked, streams=WARM_UP)
+    gc.collect()
+    if not asked.collector:
+        gc.disable()
+    await MEASUREMENTS[asked.what](asked)
+
+
+# --- the measurements ---
+
+
+async def whole_lap(asked: Asked) -> None:
+    """Say what it takes to open streams, read some events of each, and close them."""
+    with profiled(asked):
+        figures = await lap(asked, streams=asked.streams)
+    tell(figures)
+
+
+async def lap(asked: Asked, *, streams: int) -> Figures:
+    """Open streams, read some events of each once all are open, and close them."""
+    url = asked.url(streams=streams, rate=10, events=asked.events, burst=True)
+    cpu, wall = process_time(), perf_counter()
+    async with READERS[asked.peer](url) as read:
+        await all_of([lambda: read(ignore, takes(asked.events))] * streams)
+    cpu, wall = process_time() - cpu, perf_counter() - wall
+    return {"cpu": cpu, "wall": wall, "cpu_per_stream_us": cpu / streams * 1e6}
+
+
+async def paced(asked: Asked) -> None:
+    """Read streams that all are open for a while, and say what an event took."""
+    delays: list[int] = []
+    missing, all_open = asked.streams, anyio.Event()
+    now, note = time.monotonic_ns, delays.append
+
+    def opened() -> None:
+        nonlocal missing
+        missing -= 1
+        if not missing:
+            all_open.set()
+
+    def take(data: str | bytes) -> bool:
+        note(now() - int(data[SENT]))
+        return False
+
+    async def watch() -> None:
+        await all_open.wait()
+        await anyio.sleep(asked.settle)
+        gc.collect()
+        delays.clear()
+        with profiled(asked):
+            cpu = process_time()
+            await anyio.sleep(asked.seconds)
+            cpu = process_time() - cpu
+        tell_and_leave({"events": len(delays), "cpu_us": cpu / len(delays) * 1e6, **delays_of(delays)})
+
+    async with READERS[asked.peer](asked.url(streams=asked.streams, rate=asked.rate)) as read:
+        await all_of([watch, *[lambda: read(opened, take)] * asked.streams])
+
+
+def delays_of(nanoseconds: list[int]) -> Figures:
+    """Give the delays that count, in microseconds."""
+    return {
+        "delay_p50_us": median(nanoseconds) / 1e3,
+        "delay_p99_us": quantiles(nanoseconds, n=100)[98] / 1e3,
+    }
+
+
+async def idle(asked: Asked) -> None:
+    """Open streams that get one event and no other, and say what one costs to open and to keep."""
+    filled, all_read = anyio.Event(), anyio.Event()
+    read_count = 0
+
+    def take(_: str | bytes) -> bool:
+        nonlocal read_count
+        read_count += 1
+        if read_count == FILLER:
+            filled.set()
+        if read_count == FILLER + asked.streams:
+            all_read.set()
+        return False
+
+    async with READERS[asked.peer](asked.url(streams=0, rate=1)) as read:
+        streams: list[Job] = [lambda: read(ignore, take)]
+
+        async def watch() -> None:
+            await filled.wait()
+            gc.collect()
+            memory, cpu = private_memory(), process_time()
+
+            async def compare() -> None:
+                await all_read.wait()
+                used = process_time() - cpu
+                gc.collect()
+                grown = private_memory() - memory
+                each = {"open_us": used * 1e6 / asked.streams, "kib": grown / 1024 / asked.streams}
+                tell_and_leave(each)
+
+            with profiled(asked):
+                await all_of([compare, *streams * asked.streams])
+
+        await all_of([watch, *streams * FILLER])
+
+
+MEASUREMENTS = {"lap": whole_lap, "paced": paced, "idle": idle}
+
+
+# --- what they are made of ---
+
+
+def takes(events: int) -> Take:
+    """Make what takes so many events, and then has enough."""
+    missing = events
+
+    def take(_: str | bytes) -> bool:
+        nonlocal missing
+        missing -= 1
+        return not missing
+
+    return take
+
+
+def ignore() -> None:
+    """Take no notice of a stream that is open."""
+
+
+def private_memory() -> int:
+    """Give the bytes of memory that this process alone has."""
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024
+
+
+@contextmanager
+def profiled(asked: Asked) -> Iterator[None]:
+    """Write what the block spent its time with, if that is asked for."""
+    if not asked.profile:
+        yield
+        return
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        yield
+    finally:
+        profile.disable()
+        profile.dump_stats(asked.profile)
+
+
+def tell_and_leave(figures: Figures) -> NoReturn:
+    """Tell, and end at once, whatever is open: what it costs to close is for a lap to say."""
+    tell(figures)
+    os._exit(0)
+
+
+def run(backend: str, main: Job) -> None:
+    """Run on a backend."""
+    if backend == "trio":
+        trio.run(main)
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if backend == "uvloop" else None) as runner:
+        runner.run(main())
+
+
+async def all_of(jobs: Sequence[Job]) -> None:
+    """Run jobs beside each other, each in a task of the backend, until all are over."""
+    if trio.lowlevel.in_trio_run():
+        async with trio.open_nursery() as nursery:
+            for job in jobs:
+                nursery.start_soon(job)
+    else:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job())

@@ -1,0 +1,273 @@
+"""What many paced streams cost, as ratios to httpx-sse, httpx2's `sse()` and bare aiohttp.
+
+Five measurements, each of one peer in a process of its own, the server in another one on the other core:
+
+- `one`: one stream, 100 events a second: the delay between the server's `send` and the reader's loop.
+- `paced`: N streams, their events evenly spread over the second: CPU time of one event, and its delay.
+- `idle`: N streams that got one event and wait: private memory of one, and the CPU time to open it.
+- `lap`: N streams opened, four events of each read once all are open, and closed: CPU time of one stream.
+- `growth`: the same with few and with many streams, the garbage collector on and off.
+
+`anysse` is one StreamClient, `anysse-open` is `open_stream` without a client, `anysse-transport` is httpx's
+client over our transport; the others share one client of theirs, without bounds. `aiohttp` only splits
+lines, and `bare`, AnyIO's sockets with httptools, only events. httpcore's pool looks at all its connections
+whenever one is opened or closed, so those over it are left out where there are 5,000.
+
+    python -m benchmarks.fanout                            # everything; saved
+    python -m benchmarks.fanout --quick                    # few streams, few seconds, one round
+    python -m benchmarks.fanout paced --peers anysse,aiohttp --on asyncio --seconds 5 --rounds 1
+    python -m benchmarks.fanout lap --peers anysse --on trio --streams 500 --rounds 1 --profile lap.prof
+"""
+
+# ruff: noqa: INP001, T201 - a script, which prints
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks import _report as report
+from benchmarks._fanout_measures import measure as measure_as_peer
+from benchmarks._fanout_server import serve
+from benchmarks._run import Case, Peer, Result, Trial, measure, peer_task, server
+
+OURS = "anysse"
+BACKENDS = ("asyncio", "uvloop", "trio")
+PEERS = (
+    Peer(name=OURS, packages=("anysse", "anyio", "httptools")),
+    Peer(name="anysse-open", packages=("anysse", "anyio", "httptools")),
+    Peer(name="anysse-transport", packages=("anysse", "anyio", "httptools", "httpx")),
+    Peer(name="httpx-sse", packages=("httpx-sse", "httpx", "httpcore")),
+    Peer(name="httpx2", packages=("httpx2", "httpcore2")),
+    Peer(name="aiohttp", packages=("aiohttp",)),
+    Peer(name="bare", packages=("anyio", "httptools")),
+)
+OVER_HTTPCORE = frozenset({"httpx-sse", "httpx2"})
+MOST_OVER_HTTPCORE = 2000
+"""Streams; more would take minutes, for each peer and round."""
+NOT_ON_TRIO = frozenset({"aiohttp"})
+PATIENCE = 400.0
+"""Seconds that one process may take: what httpx takes for 1,500 streams, and some more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One of the five.
+
+    Args:
+        name: What it is called here.
+        what: What it is called in the peer's process.
+        streams: How many there are, one table row each.
+        quick: How many where it has to be quick.
+        rates: Events a second of each stream, for each number of them.
+        figures: The columns of its table: the figure, its head.
+        backends: On which it is done.
+        collectors: Whether the garbage collector is on, one table row each.
+    """
+
+    name: str
+    what: str
+    streams: tuple[int, ...]
+    quick: tuple[int, ...]
+    figures: dict[str, str]
+    rates: tuple[float, ...] = ()
+    backends: tuple[str, ...] = BACKENDS
+    collectors: tuple[str, ...] = ("on",)
+
+    def cases(self) -> Iterator[tuple[Case, float]]:
+        """Give its cases, and the rate of each."""
+        rates = self.rates or (10.0,) * len(self.streams)
+        for backend in self.backends:
+            for streams, rate in zip(self.streams, rates, strict=True):
+                for collector in self.collectors:
+                    yield self._case(backend, streams, collector), rate
+
+    def _case(self, backend: str, streams: int, collector: str) -> Case:
+        case = {"measured": self.name, "on": backend, "streams": str(streams)}
+        return case if len(self.collectors) == 1 else {**case, "collector": collector}
+
+
+DELAYS = {"delay_p50_us": "median delay, µs", "delay_p99_us": "99th percentile, µs"}
+LAP = {"cpu_per_stream_us": "CPU/stream, µs", "cpu": "CPU, s", "wall": "wall, s"}
+MEASUREMENTS = (
+    Measurement(
+        name="one",
+        what="paced",
+        streams=(1,),
+        quick=(1,),
+        rates=(100.0,),
+        figures={**DELAYS, "cpu_us": "CPU/event, µs"},
+    ),
+    Measurement(
+        name="paced",
+        what="paced",
+        streams=(100, 1500, 5000),
+        quick=(100, 300),
+        rates=(10.0, 1.0, 0.4),
+        figures={"cpu_us": "CPU/event, µs", **DELAYS},
+    ),
+    Measurement(
+        name="idle",
+        what="idle",
+        streams=(1500, 5000),
+        quick=(300,),
+        figures={"kib": "KiB/stream", "open_us": "CPU to open, µs"},
+    ),
+    Measurement(name="lap", what="lap", streams=(100, 1500), quick=(100, 300), figures=LAP),
+    Measurement(
+        name="growth",
+        what="lap",
+        streams=(500, 5000),
+        quick=(100, 1000),
+        figures=LAP,
+        backends=("asyncio", "trio"),
+        collectors=("on", "off"),
+    ),
+)
+
+
+def trials(measurement: Measurement, options: argparse.Namespace, port: int) -> Iterator[Trial]:
+    """Give the trials of a measurement."""
+    for case, rate in measurement.cases():
+        task = {
+            "what": measurement.what,
+            "port": port,
+            "rate": options.rate or rate,
+            "seconds": options.seconds,
+            "profile": options.profile,
+        }
+        yield Trial(case=case, peers=peers_of(case, options), task=task)
+
+
+def peers_of(case: Case, options: argparse.Namespace) -> list[Peer]:
+    """Give those that can take part, of those that were asked for."""
+    left_out: set[str] = set()
+    if case["on"] == "trio":
+        left_out |= NOT_ON_TRIO
+    if int(case["streams"]) > MOST_OVER_HTTPCORE:
+        left_out |= OVER_HTTPCORE
+    names = options.peers.split(",") if options.peers else [peer.name for peer in PEERS]
+    return [peer for peer in PEERS if peer.name in names and peer.name not in left_out]
+
+
+def chosen(options: argparse.Namespace) -> Iterator[Measurement]:
+    """Give the measurements that the command line asks for, as it wants them."""
+    for measurement in MEASUREMENTS:
+        if options.measurements and measurement.name not in options.measurements:
+            continue
+        count = len(measurement.quick) if options.quick else len(measurement.streams)
+        streams = measurement.quick if options.quick else measurement.streams
+        rates = measurement.rates[:count]
+        if options.streams:
+            streams = tuple(map(int, options.streams.split(",")))
+            rates = (measurement.rates[0],) * len(streams) if rates else ()
+        backends = tuple(options.on.split(",")) if options.on else measurement.backends
+        yield replace(measurement, streams=streams, rates=rates, backends=backends)
+
+
+# --- what is said ---
+
+
+def print_table(measurement: Measurement, results: Sequence[Result]) -> None:
+    """Print what came of one measurement; the last column is what we take of what that peer takes."""
+    main = next(iter(measurement.figures))
+    names = [name for name in (results[0].case if results else ()) if name != "measured"]
+    heads = [*names, "peer", *measurement.figures.values(), f"{OURS} is"]
+    rows = [row(result, measurement, main, results) for result in results]
+    print(f"\n{measurement.name}\n{report.table(heads, rows)}", flush=True)
+
+
+def row(result: Result, measurement: Measurement, main: str, results: Sequence[Result]) -> list[str]:
+    """Give the row of one result."""
+    case = [value for name, value in result.case.items() if name != "measured"]
+    figures = [f"{result.figures[name]:.1f}" if result.figures else "–" for name in measurement.figures]
+    ours = report.figure(results, OURS, main, **result.case)
+    ratio = report.ratio(ours, result.figures.get(main))
+    return [*case, result.peer, *figures, "–" if ratio is None else f"{ratio:.2f} ×"]
+
+
+def bars(results: Sequence[Result], few: str = "500", many: str = "5000") -> Iterator[report.Bar]:
+    """Compare with the bars."""
+    for on in BACKENDS:
+        yield beside(results, "httpx2", 0.65, "cpu_us", measured="paced", on=on, streams="100")
+    yield beside(results, "aiohttp", 1.15, "cpu_us", measured="paced", on="asyncio", streams="100")
+    for on in BACKENDS:
+        yield beside(results, "httpx-sse", 0.1, "cpu", measured="lap", on=on, streams="1500")
+    yield beside(results, "aiohttp", 2.0, "cpu", measured="lap", on="asyncio", streams="1500")
+    yield beside(results, "aiohttp", 1.5, "kib", measured="idle", on="asyncio", streams="1500")
+    for on in BACKENDS:
+        yield beside(results, "httpx-sse", 1.0, "delay_p50_us", measured="one", on=on)
+    for on in ("asyncio", "trio"):
+        for collector in ("on", "off"):
+            yield growth(results, few, many, on=on, collector=collector)
+
+
+def beside(results: Sequence[Result], peer: str, bound: float, name: str, **case: str) -> report.Bar:
+    """Compare one figure of ours with that of a peer."""
+    ratio = report.ratio(
+        report.figure(results, OURS, name, **case), report.figure(results, peer, name, **case)
+    )
+    measure_name = f"{report.words(case)}: {name} beside {peer}"
+    return report.Bar(measure=measure_name, ratio=ratio, side="<=", bound=bound)
+
+
+def growth(results: Sequence[Result], few: str, many: str, **case: str) -> report.Bar:
+    """Compare what one of many streams costs with what one of few does."""
+    one, other = (
+        report.figure(results, OURS, "cpu_per_stream_us", measured="growth", streams=streams, **case)
+        for streams in (many, few)
+    )
+    measure_name = f"growth {case['on']}: CPU/stream, {many} beside {few}, collector {case['collector']}"
+    return report.Bar(measure=measure_name, ratio=report.ratio(one, other), side="<=", bound=1.3)
+
+
+# --- the command ---
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser()
+    names = [measurement.name for measurement in MEASUREMENTS]
+    parser.add_argument("measurements", nargs="*", choices=[*names, []], help="these alone; nothing is saved")
+    parser.add_argument("--rounds", type=int, default=0, help="the best of so many (3; 1 if quick)")
+    parser.add_argument("--peers", default="", help="these alone, by commas; nothing is saved")
+    parser.add_argument("--on", "--backends", default="", help="these backends alone; nothing is saved")
+    parser.add_argument("--streams", default="", help="so many streams, by commas; nothing is saved")
+    parser.add_argument("--rate", type=float, default=0.0, help="events a second of each; nothing is saved")
+    parser.add_argument("--seconds", type=float, default=0.0, help="how long to watch a pace (5; 2 if quick)")
+    parser.add_argument("--profile", default="", help="where the (one) peer writes what cProfile saw")
+    parser.add_argument("--quick", action="store_true", help="few streams, few seconds; nothing is saved")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.seconds = options.seconds or (2.0 if options.quick else 5.0)
+    return options
+
+
+def is_whole(options: argparse.Namespace) -> bool:
+    """Tell whether nothing was left out."""
+    given: list[Any] = [options.measurements, options.peers, options.on, options.streams, options.rate]
+    return not any([*given, options.profile, options.quick])
+
+
+def main() -> None:
+    """Measure, print, save."""
+    task = peer_task()
+    if task is not None:
+        measure_as_peer(task)
+        return
+    options = arguments()
+    results: list[Result] = []
+    with server(serve) as port:
+        for measurement in chosen(options):
+            found: list[Result] = []
+            for trial in trials(measurement, options, port):
+                found += measure(__spec__.name, trial, rounds=options.rounds, seconds=PATIENCE)
+            print_table(measurement, found)
+            results += found
+    whole = is_whole(options)
+    checked = [bar for bar in bars(results) if whole or bar.ratio is not None]
+    report.close("fanout", results, peers=PEERS, bars=checked, is_whole=whole)
+
+
+if __name__ == "__main__":
+    main()
