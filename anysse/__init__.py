@@ -39,6 +39,7 @@ from ._read import EventIterator, EventReader, iter_events, read_events
 from ._retry import ExponentialBackoff, Failure, RetryPolicy
 from ._statistics import Durations, StreamStatistics
 from ._stream import EventStream
+from ._transport import StreamingTransport
 
 __all__ = [
     "SKIP",
@@ -80,6 +81,7 @@ __all__ = [
     "StreamStatistics",
     "StreamStatus",
     "StreamTimeout",
+    "StreamingTransport",
     "Timeouts",
     "decoders",
     "iter_events",

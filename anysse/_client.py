@@ -11,13 +11,14 @@ from typing_extensions import TypeVar
 
 from ._call import REQUEST_OPTIONS, CallPlan
 from ._check import check_callable, check_choice, shown
+from ._clients import library_of, own_client
 from ._decode import Decode, json_or_text
 from ._dispatch import Dispatch
 from ._errors import AnysseError, InvalidRequest
 from ._groups import bare_exception
 from ._handle import HandledLife, Life, Reading, StreamRequest
 from ._handlers import HANDLER_NAMES, Handlers, M
-from ._http import CLOSE_GRACE, AcceptResponse, library_of, own_client
+from ._http import CLOSE_GRACE, AcceptResponse
 from ._intake import Done
 from ._limits import StreamLimits
 from ._log import NumberedLogger

@@ -1,15 +1,13 @@
-"""One HTTP exchange as validated byte chunks, redirects included; all that knows httpx and httpx2.
+"""One HTTP exchange as validated byte chunks, redirects included, over whichever client of httpx or httpx2.
 
 No retry, no parsing. What either library raises leaves here as an error of ours, with its cause.
 """
 
 import functools
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from inspect import isawaitable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
@@ -22,7 +20,6 @@ from ._answer import (
     parse_retry_after,
     redirected_method,
 )
-from ._check import shown
 from ._errors import (
     AnysseError,
     ConnectError,
@@ -39,11 +36,10 @@ from ._events import Headers, StreamResponse
 from ._inflate import BadCoding, Inflater
 from ._request import RequestTemplate
 from ._sendable import check_transport, check_url
+from ._transport import BODY
 from ._unwind import unwind
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 AcceptResponse: TypeAlias = Callable[[StreamResponse], bool | Awaitable[bool]]
@@ -62,57 +58,10 @@ MAX_CAUSES = 16
 """How far back the reason of an error is looked for."""
 
 
-def library_of(client: object, given: object) -> ModuleType:
-    """Give httpx or httpx2, whichever the client or the request is from; httpx where neither says.
-
-    Raises:
-        InvalidRequest: The client is of neither.
-    """
-    for name in ("httpx", "httpx2"):
-        library = sys.modules.get(name)
-        if library is None:
-            continue
-        if isinstance(client, library.AsyncClient):
-            return library
-        if client is None and isinstance(given, library.Request):
-            return library
-    if client is not None:
-        raise InvalidRequest("client", f"must be an AsyncClient of httpx or httpx2, not {shown(client)}")
-    import httpx
-
-    return httpx
-
-
 def check_open(client: Any) -> None:
     """Refuse a client that was closed."""
     if client.is_closed:
         raise InvalidRequest("client", "is closed: keep it open for as long as the stream")
-
-
-@functools.cache
-def user_agent() -> str:
-    """What we call ourselves where no client does."""
-    from importlib.metadata import version  # as long to import as all of anysse
-
-    return f"anysse/{version('anysse')}"
-
-
-@functools.cache
-def _tls_context(library: ModuleType) -> "ssl.SSLContext":
-    """One for all streams: loading the certificates takes longer than a handshake."""
-    context: ssl.SSLContext = library.create_ssl_context()
-    return context
-
-
-def own_client(library: ModuleType) -> Any:
-    """Make a client, for whoever has to close it."""
-    return library.AsyncClient(
-        verify=_tls_context(library),
-        timeout=None,
-        # A stream holds its connection: the usual bound of 100 would let the next one wait for ever.
-        limits=library.Limits(max_connections=None, max_keepalive_connections=20),
-        headers={"User-Agent": user_agent()},
-    )
 
 
 class Exchange:
@@ -131,8 +80,8 @@ class Exchange:
         self.errors = errors
         """What reading may fail with; ``translate`` makes it an error of ours."""
         self.translate = translate
-        # The stream itself, and not aiter_raw(): two generators less for each chunk.
-        self._raw: AsyncIterator[bytes] = aiter(response.stream)  # type: ignore[arg-type]
+        # The stream itself, and not aiter_raw(): two generators less for each chunk. Ours has none at all.
+        self._raw: AsyncIterator[bytes] = aiter(response.extensions.get(BODY, response.stream))
         self.chunks = self._raw
         """The body as it comes, decompressed; a plain one with no layer of ours around each chunk."""
         self.head = StreamResponse(

@@ -10,10 +10,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ._check import check_callable, shown
+from ._clients import library_of, own_client, user_agent
 from ._decode import Decode, T
 from ._errors import InvalidRequest
 from ._groups import bare_exception
-from ._http import AcceptResponse, Connection, library_of, own_client, user_agent
+from ._http import AcceptResponse, Connection
 from ._intake import Done
 from ._observer import Observer
 from ._options import Kind, Resend, Timeouts

@@ -1,0 +1,91 @@
+"""Which client a stream has, of httpx or httpx2: the caller's, or one of its own with the fast transport."""
+
+import functools
+import sys
+from collections.abc import Iterator
+from ipaddress import ip_address
+from types import ModuleType
+from typing import Any
+from urllib.request import getproxies
+
+from ._check import shown
+from ._errors import InvalidRequest
+from ._transport import StreamingTransport, tls_context
+
+
+def library_of(client: object, given: object) -> ModuleType:
+    """Give httpx or httpx2, whichever the client or the request is from; httpx where neither says.
+
+    Raises:
+        InvalidRequest: The client is of neither.
+    """
+    for name in ("httpx", "httpx2"):
+        library = sys.modules.get(name)
+        if library is None:
+            continue
+        if isinstance(client, library.AsyncClient):
+            return library
+        if client is None and isinstance(given, library.Request):
+            return library
+    if client is not None:
+        raise InvalidRequest("client", f"must be an AsyncClient of httpx or httpx2, not {shown(client)}")
+    import httpx
+
+    return httpx
+
+
+@functools.cache
+def user_agent() -> str:
+    """What we call ourselves where no client does."""
+    from importlib.metadata import version  # as long to import as all of anysse
+
+    return f"anysse/{version('anysse')}"
+
+
+def own_client(library: ModuleType) -> Any:
+    """Make a client, for whoever has to close it."""
+    transport = StreamingTransport(verify=tls_context(library))
+    return library.AsyncClient(
+        transport=transport,
+        mounts=dict(_mounts(library, transport)),
+        timeout=None,
+        headers={"User-Agent": user_agent()},
+    )
+
+
+def _mounts(library: ModuleType, direct: StreamingTransport) -> Iterator[tuple[str, Any]]:
+    """Give what the environment says of proxies, as httpx has it: with a transport it would not look there.
+
+    A proxy is the business of the library's own transport.
+    """
+    proxies = getproxies()
+    exempt = [host.strip() for host in proxies.get("no", "").split(",")]
+    if "*" in exempt:
+        return
+    for scheme in ("http", "https", "all"):
+        proxy = proxies.get(scheme)
+        if proxy:
+            url = proxy if "://" in proxy else f"http://{proxy}"
+            yield f"{scheme}://", _proxied(library, url)
+    for host in filter(None, exempt):
+        yield _pattern(host), direct
+
+
+def _proxied(library: ModuleType, url: str) -> Any:
+    return library.AsyncHTTPTransport(
+        proxy=library.Proxy(url),
+        verify=library.create_ssl_context(),
+        # A stream holds its connection: the usual bound of 100 would let the next one wait for ever.
+        limits=library.Limits(max_connections=None, max_keepalive_connections=20),
+    )
+
+
+def _pattern(host: str) -> str:
+    """Give a host of ``NO_PROXY`` as a pattern of httpx's: a domain stands for what is below it, too."""
+    if "://" in host:
+        return host
+    try:
+        is_v6 = ip_address(host).version == 6
+    except ValueError:
+        return f"all://{host}" if host.lower() == "localhost" else f"all://*{host}"
+    return f"all://[{host}]" if is_v6 else f"all://{host}"

@@ -1,0 +1,205 @@
+"""The fast road for httpx and httpx2: dresses connections of our own as a transport of either library."""
+
+import functools
+import ssl
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
+
+from ._check import check_count, check_seconds, shown
+from ._connections import Connections, OutgoingRequest, ResponseBody
+from ._errors import InvalidRequest
+from ._http11 import TransportFailure
+from ._wire import Origin, Wire
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+    class _Transport(httpx.AsyncBaseTransport, httpx2.AsyncBaseTransport): ...  # type: ignore[misc]
+else:
+    _Transport = object
+
+BODY: Final = "anysse.body"
+"""Among the extensions of a response: its body, with none of the libraries' layers around it."""
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class StreamingTransport(_Transport):
+    """A transport for ``httpx.AsyncClient`` and ``httpx2.AsyncClient`` that is made for streams.
+
+    HTTP/1.1 over TCP or TLS, on asyncio, uvloop and trio. What one read of the socket brought is one piece
+    of the body, however many HTTP chunks or TLS records that is; opening, reading and closing take no longer
+    with a thousand streams than with one. It has no bound on connections in use. A stream of which the peer
+    vanished without a word is found out within two minutes, by TCP keep-alive.
+
+    ``open_stream`` and ``StreamClient`` use it where no client is passed. It reads no environment: for
+    proxies, HTTP/2 and Unix sockets use the libraries' own transports.
+
+    It is stricter than theirs about what could be taken for another message (RFC 9112, section 11.2):
+    repeated lengths, a length beside ``chunked``, folded headers, bare line feeds and the like are a
+    ``RemoteProtocolError``, as is a head above 64 KiB.
+
+    Args:
+        verify: A context for TLS; or whether certificates are checked, by the library's own context.
+        max_keepalive_connections: How many connections are kept for another request.
+        keepalive_expiry: Seconds that they are kept; None for as long as there is room.
+
+    Raises:
+        InvalidRequest: An argument is none of these.
+    """
+
+    def __new__(cls, **_options: object) -> "StreamingTransport":
+        """Make one that both libraries take for one of their own; neither is imported before."""
+        return object.__new__(_dressed(cls))  # type: ignore[arg-type] # a class is hashable
+
+    def __init__(
+        self,
+        *,
+        verify: ssl.SSLContext | bool = True,
+        max_keepalive_connections: int = 20,
+        keepalive_expiry: float | None = 5.0,
+    ) -> None:
+        if not isinstance(verify, ssl.SSLContext | bool):
+            raise InvalidRequest("verify", f"must be an SSLContext or a bool, not {shown(verify)}")
+        check_count("max_keepalive_connections", max_keepalive_connections, minimum=0)
+        if keepalive_expiry is not None:
+            check_seconds("keepalive_expiry", keepalive_expiry)
+        self._verify = verify
+        self._connections = Connections(max_idle=max_keepalive_connections, expiry=keepalive_expiry)
+
+    @overload
+    async def handle_async_request(self, request: "httpx.Request") -> "httpx.Response": ...
+    @overload
+    async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response": ...
+    async def handle_async_request(
+        self, request: "httpx.Request | httpx2.Request"
+    ) -> "httpx.Response | httpx2.Response":
+        """Send a request, and give its response once the head is there, with the body still to be read.
+
+        Raises:
+            httpx.TransportError: Or that of httpx2, whichever the request is of.
+        """
+        library = _library_of(request)
+        try:
+            head, body = await self._connections.send(_outgoing(request, self._tls_contexts(library)))
+        except TransportFailure as failure:
+            _raise(failure, library, request)
+        stream = _body_class(library)(body, request)
+        return library.Response(  # type: ignore[no-any-return]
+            head.status_code,
+            headers=head.headers,
+            stream=stream,
+            extensions={
+                "http_version": head.version,
+                "reason_phrase": head.reason,
+                "network_stream": NetworkStream(body.wire),
+                BODY: stream,
+            },
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections that are idle; those in use are closed by whoever has them."""
+        await self._connections.aclose()
+
+    def _tls_contexts(self, library: ModuleType) -> Callable[[], ssl.SSLContext]:
+        verify = self._verify
+        return lambda: tls_context(library, verify=verify) if isinstance(verify, bool) else verify
+
+
+class NetworkStream:
+    """What httpcore gives as ``network_stream``, as far as it is to be looked at."""
+
+    __slots__ = ("_wire",)
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def get_extra_info(self, info: str) -> object:
+        """Give ``client_addr``, ``server_addr``, ``socket`` or ``ssl_object``; None where there is none."""
+        return self._wire.info(info)
+
+
+@functools.cache
+def tls_context(library: ModuleType, *, verify: bool = True) -> ssl.SSLContext:
+    """Give the library's own context, one for all: loading certificates takes longer than a handshake."""
+    context: ssl.SSLContext = library.create_ssl_context(verify=verify)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@functools.cache
+def _dressed(cls: type[StreamingTransport]) -> type[StreamingTransport]:
+    import httpx
+
+    bases = [library.AsyncBaseTransport for library in (httpx, sys.modules.get("httpx2")) if library]
+    return type(cls.__name__, (cls, *bases), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+
+
+@functools.cache
+def _body_class(library: ModuleType) -> Any:
+    """Give a class of bodies that the library takes for one of its own, and that raises its errors."""
+
+    class Body(library.AsyncByteStream):  # type: ignore[misc, name-defined]
+        __slots__ = ("_body", "_next", "_request")
+
+        def __init__(self, body: ResponseBody, request: Any) -> None:
+            self._body = body
+            self._next = body.__anext__
+            self._request = request
+
+        def __aiter__(self) -> "Body":
+            return self
+
+        async def __anext__(self) -> bytes:
+            try:
+                return await self._next()
+            except TransportFailure as failure:
+                _raise(failure, library, self._request)
+
+        async def aclose(self) -> None:
+            await self._body.aclose()
+
+    return Body
+
+
+def _library_of(request: object) -> ModuleType:
+    for name in ("httpx", "httpx2"):
+        library = sys.modules.get(name)
+        if library is not None and isinstance(request, library.Request):
+            return library
+    raise InvalidRequest("request", f"must be a Request of httpx or httpx2, not {shown(request)}")
+
+
+def _outgoing(request: Any, tls_context: Callable[[], ssl.SSLContext]) -> OutgoingRequest:
+    url, extensions = request.url, request.extensions
+    timeout = extensions.get("timeout", {})
+    return OutgoingRequest(
+        origin=_origin(url, extensions.get("sni_hostname")),
+        method=request.method.encode("ascii", "replace"),
+        target=extensions.get("target", url.raw_path),
+        headers=request.headers.raw,
+        body=request.stream,
+        tls_context=tls_context,
+        connect_timeout=timeout.get("connect"),
+        read_timeout=timeout.get("read"),
+        write_timeout=timeout.get("write"),
+        trace=extensions.get("trace"),
+    )
+
+
+def _origin(url: Any, sni_hostname: str | bytes | None) -> Origin:
+    scheme = url.scheme
+    if scheme not in _PORTS or not url.host:
+        problem = (
+            f"the URL is of {scheme}://, and neither http nor https" if scheme else "the URL has no scheme"
+        )
+        raise TransportFailure("UnsupportedProtocol", problem)
+    host = url.raw_host.decode("ascii")
+    name = sni_hostname.decode("ascii") if isinstance(sni_hostname, bytes) else sni_hostname
+    return Origin(scheme == "https", host, url.port or _PORTS[scheme], name or host)
+
+
+def _raise(failure: TransportFailure, library: ModuleType, request: Any) -> NoReturn:
+    raise getattr(library, failure.kind)(str(failure), request=request) from failure

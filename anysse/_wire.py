@@ -1,0 +1,162 @@
+"""Bytes over TCP, or over TLS on it: opened, sent, received, closed. Knows AnyIO, and no HTTP."""
+
+import select
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, NoReturn, TypeVar
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.tls import TLSAttribute, TLSStream
+
+from ._http11 import FailureKind, TransportFailure
+
+Result = TypeVar("Result")
+
+READ_SIZE: Final = 65_536
+"""Bytes of one read, at most."""
+CLOSE_GRACE: Final = 2.0
+"""Seconds that closing may take once it is shielded."""
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+"""A peer that is gone without a word is found after 60 + 4 × 15 seconds; no system has all the names."""
+
+
+class Origin(NamedTuple):
+    """Who is at the other end: connections with the same one can stand in for each other."""
+
+    is_tls: bool
+    host: str
+    port: int
+    server_hostname: str
+    """The name that the certificate has to be for."""
+
+
+class Wire:
+    """One connection, for one request at a time; what goes wrong is a ``TransportFailure``.
+
+    Made before it is connected, so that whoever is cancelled meanwhile has something to close.
+    """
+
+    __slots__ = ("_ssl_object", "_stream", "idle_since", "is_broken", "is_closed", "origin")
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin: Final = origin
+        self.idle_since = 0.0
+        self.is_closed = False
+        self.is_broken = False
+        self._stream: ByteStream
+        self._ssl_object: ssl.SSLObject | None = None
+
+    async def connect(self, seconds: float | None) -> None:
+        """Connect to whichever address of the host answers first (RFC 8305)."""
+        try:
+            stream = await _in_time(
+                seconds, "ConnectTimeout", lambda: anyio.connect_tcp(self.origin.host, self.origin.port)
+            )
+        except OSError as exc:
+            _fail("ConnectError", exc)
+        self._stream = stream
+        _set_options(stream.extra(SocketAttribute.raw_socket))
+
+    async def start_tls(self, context: ssl.SSLContext, seconds: float | None) -> None:
+        """Shake hands."""
+        name = self.origin.server_hostname
+        try:
+            stream = await _in_time(
+                seconds,
+                "ConnectTimeout",
+                # Many servers end without a farewell: HTTP says by itself where a body ends.
+                lambda: TLSStream.wrap(
+                    self._stream, hostname=name, ssl_context=context, standard_compatible=False
+                ),
+            )
+        except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+            _fail("ConnectError", exc)
+        self._stream = stream
+        self._ssl_object = stream.extra(TLSAttribute.ssl_object)
+
+    async def send(self, data: bytes, seconds: float | None) -> None:
+        """Send all of it."""
+        try:
+            await _in_time(seconds, "WriteTimeout", lambda: self._stream.send(data))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
+            self.is_broken = True
+            _fail("WriteError", exc)
+
+    async def receive(self, seconds: float | None) -> bytes:
+        """Give all that came, up to 64 KiB; nothing is the end."""
+        try:
+            if seconds is None:
+                data = await self._stream.receive(READ_SIZE)
+            else:
+                data = await _in_time(seconds, "ReadTimeout", lambda: self._stream.receive(READ_SIZE))
+        except anyio.EndOfStream:
+            return b""
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
+            _fail("ReadError", exc)
+        return data if self._ssl_object is None else self._with_more(data, self._ssl_object)
+
+    @staticmethod
+    def _with_more(data: bytes, ssl_object: ssl.SSLObject) -> bytes:
+        """Add the records that came along with the first: AnyIO gives one at a time."""
+        pieces, room = [data], READ_SIZE - len(data)
+        try:
+            while room > 0 and (piece := ssl_object.read(room)):
+                pieces.append(piece)
+                room -= len(piece)
+        except ssl.SSLError:
+            pass  # It wants more, or it is broken: the next read will say so.
+        return data if len(pieces) == 1 else b"".join(pieces)
+
+    def is_quiet(self) -> bool:
+        """Whether nothing came, nor the end, that nobody has read: else it is of no use any more."""
+        return not self.is_broken and not _is_readable(self._stream.extra(SocketAttribute.raw_socket))
+
+    def info(self, name: str) -> object:
+        """Give what httpcore's network streams give by this name, or None."""
+        attributes = {
+            "client_addr": SocketAttribute.local_address,
+            "server_addr": SocketAttribute.remote_address,
+            "socket": SocketAttribute.raw_socket,
+            "ssl_object": TLSAttribute.ssl_object,
+        }
+        attribute = attributes.get(name)
+        return None if attribute is None else self._stream.extra(attribute, None)
+
+    async def aclose(self) -> None:
+        """Close it, whoever cancels; any number of times."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if hasattr(self, "_stream"):  # else it was never connected
+            with anyio.move_on_after(CLOSE_GRACE, shield=True):
+                await self._stream.aclose()
+
+
+async def _in_time(seconds: float | None, kind: FailureKind, call: Callable[[], Awaitable[Result]]) -> Result:
+    if seconds is None:
+        return await call()
+    with anyio.move_on_after(seconds):
+        return await call()
+    raise TransportFailure(kind, f"it took more than {seconds:g} s")
+
+
+def _set_options(raw: socket.socket) -> None:
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _is_readable(raw: socket.socket) -> bool:
+    if not hasattr(select, "poll"):  # pragma: no cover - Windows alone has no poll
+        return bool(select.select([raw], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(raw.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _fail(kind: FailureKind, exc: Exception) -> NoReturn:
+    raise TransportFailure(kind, str(exc.__cause__ or exc) or type(exc).__name__) from exc
