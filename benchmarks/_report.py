@@ -70,7 +70,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Lay out a table: the first columns, which are words, to the left, the others to the right."""
     lines = [list(heads), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    is_words = [not any(cell[:1].isdigit() for cell in column[1:]) for column in zip(*lines, strict=True)]
+    is_words = [not all(map(is_number, column[1:])) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if words else cell.rjust(width)
@@ -78,6 +78,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def is_number(cell: str) -> bool:
+    """Say whether it is a number, or the dash in the place of one."""
+    return cell.replace(".", "", 1).isdecimal() or cell == "–"
 
 
 def bars_table(bars: Iterable[Bar]) -> str:

@@ -1,8 +1,8 @@
 """What one message costs through `StreamClient`, as ratios to httpx2's `client.sse()` and `open_stream`.
 
-The stream, its server and how it is measured are those of `benchmarks/stream.py`: 20,001 events in the shape
-of a chat completion, each its own HTTP chunk, the last one `[DONE]`; CPU time is that of the client's process
-alone, the readers alternate, the figures are the best of several turns. All run over httpx2. The first rows
+The stream and its server are those of `benchmarks/stream.py`: 20,001 events in the shape of a chat completion,
+each its own HTTP chunk, the last one `[DONE]`. CPU time is that of the client's process alone, the readers
+alternate in it, the figures are the best of several turns. All run over httpx2. The first rows
 hand out text, the others JSON, parsed. Run `python -m benchmarks.client [turns]`.
 """
 
@@ -17,9 +17,9 @@ import httpx2
 
 import anysse
 from anysse import decoders
-from benchmarks.stream import BACKENDS, Reader, best_of, by_anysse_until_done, pin, server, versions_of
-
-DONE = "[DONE]"
+from benchmarks._bulk import BACKENDS, DONE, serve
+from benchmarks._run import pin, server
+from benchmarks._turns import Reader, best_of, by_anysse_until_done, versions_of
 
 
 async def httpx2_text(client: Any, url: str) -> int:
@@ -131,9 +131,9 @@ def main() -> None:
     print(f"{versions}; best of {turns}, microseconds a message; ratios of CPU time")
     layout = "{:<8} {:<5} {:<17} {:>7} {:>7} {:>12} {:>13}".format
     print(layout("on", "gives", "reader", "CPU", "wall", "x httpx2.sse", "x open_stream"))
-    with server() as url:
+    with server(serve) as port:
         pin(0)
-        for row in rows(url, turns):
+        for row in rows(f"http://127.0.0.1:{port}/", turns):
             print(layout(*row), flush=True)
 
 

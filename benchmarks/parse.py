@@ -164,7 +164,7 @@ def trials(folder: Path) -> Iterator[Trial]:
 def row(results: Sequence[Result]) -> list[str]:
     """Give one line: our rate, and how many times as fast as each peer it is."""
     ours, *theirs = results
-    rate = f"{ours.figures['events'] / ours.figures['cpu'] / 1e6:.3f}" if ours.figures else "–"
+    rate = f"{ours.figures['events'] / ours.figures['cpu'] / 1e3:.1f}" if ours.figures else "–"
     ratios = [ratio(result.figures.get("cpu"), ours.figures.get("cpu")) for result in theirs]
     return [*ours.case.values(), rate, *("–" if each is None else f"{each:.2f}" for each in ratios)]
 
@@ -204,7 +204,9 @@ def main() -> None:
             rows.append(row(of_trial))
             print(*rows[-1], sep="\t", flush=True)
     names = [result.peer for result in of_trial]
-    print("\n" + table(["corpus", "pieces", f"{names[0]}, M/s", *(f"× {name}" for name in names[1:])], rows))
+    print(
+        "\n" + table(["corpus", "pieces", f"{names[0]}, 1000/s", *(f"× {name}" for name in names[1:])], rows)
+    )
     is_whole = not (options.peers or options.cases)
     close(NAME, results, peers=PEERS, bars=list(bars(results)), is_whole=is_whole, rounds=options.rounds)
 

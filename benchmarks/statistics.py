@@ -1,8 +1,8 @@
 """What `statistics()` costs while nobody asks for it: a stream as it is, against one that counts nothing.
 
-The stream, its server and how it is measured are those of `benchmarks/stream.py`: 20,001 events, each its own
-HTTP chunk, and so a read of its own, which is the dearest case: what is counted is counted once a read. CPU
-time is the client's process alone, the two alternate, the figures are the best of several turns. To count
+The stream and its server are those of `benchmarks/stream.py`: 20,001 events, each its own HTTP chunk, and so,
+over httpx2, a read of its own, which is the dearest case: what is counted is counted once a read. CPU time is
+the client's process alone, the two alternate in it, the figures are the best of several turns. To count
 nothing, the lines that count are taken out of the source of the two functions that have them; where among the
 events a fact is, which handlers need, stays. Run `python -m benchmarks.statistics [turns]`.
 """
@@ -24,8 +24,10 @@ import anysse._dispatch
 import anysse._reader
 import anysse._stream
 from anysse import decoders
+from benchmarks._bulk import BACKENDS, serve
+from benchmarks._run import pin, server
+from benchmarks._turns import Reader, best_of, by_anysse_until_done, versions_of
 from benchmarks.client import call_handlers, decoding
-from benchmarks.stream import BACKENDS, Reader, best_of, by_anysse_until_done, pin, server, versions_of
 
 
 def without(function: Callable[..., Any], *lines: tuple[str, str]) -> Any:
@@ -122,9 +124,9 @@ def main() -> None:
     print(f"{versions}; best of {turns}, CPU time of a read, which is an event")
     layout = "{:<8} {:<12} {:<9} {:>12} {:>8} {:>6}".format
     print(layout("on", "through", "counted", "microseconds", "more, ns", "x"))
-    with server() as url:
+    with server(serve) as port:
         pin(0)
-        for row in rows(url, turns):
+        for row in rows(f"http://127.0.0.1:{port}/", turns):
             print(layout(*row), flush=True)
 
 

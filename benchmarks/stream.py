@@ -1,239 +1,286 @@
-"""What one event costs, from a server to `async for`, as a ratio to what httpx2 and httpx-sse take for it.
+"""What one event costs from a server to `async for`, as ratios to ten others: plain and TLS, on three loops.
 
-One stream of 20,001 events from loopback, in the shape of a chat completion, each its own HTTP chunk, the
-last one `[DONE]`. The server is another process, on another core where there are two. A reader gets a
-client that is open, and counts; the readers alternate, and the figures are the best of several turns. CPU
-time is the client's process alone. `bare` is what the HTTP library takes to give the bytes, with nothing
-parsed: nobody can be below it. The bar: over httpx2 no more than httpx2's own `client.sse()`.
-Run `python -m benchmarks.stream [turns]`.
+One bulk stream of 20,001 events, each its own HTTP chunk (`benchmarks/_bulk.py`), from loopback. `anysse` is
+`open_stream(url)`, nothing else passed. `anysse over httpx2` is given an open client of httpx2, as
+`httpx2.sse` is: the bar between the two is an older one. Where a peer takes a client, it is open before; what
+makes its own makes it in the time that counts. A peer's process reads once to warm up, then several times,
+and gives the best: startup, imports and compilation do not count. The bars compare CPU time, that of the
+peer's process alone, with all its threads; the wall's shows whether anybody waited for the server. All peers
+trust the server's certificate by their environment, not by an argument. `fetch-event-source` is made for
+browsers: under Node it gets a `window` and a `document` that do nothing. Wants quiet, the wall's time most of
+all. Run `python -m benchmarks.stream [--rounds N]`.
 """
 
 # ruff: noqa: INP001, T201 - a script, which prints
 
 import gc
-import multiprocessing
-import os
-import platform
-import socket
-import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from importlib.metadata import version
-from multiprocessing.connection import Connection
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import anyio
-import httpx
-import httpx2
-import httpx_sse
 
-import anysse
-
-EVENTS = 20_001
-BAR = 1.0
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-CHUNK = (
-    b'data: {"id":"chatcmpl-AbC123","object":"chat.completion.chunk","created":1730000000,"model":"gpt",'
-    b'"choices":[{"index":0,"delta":{"content":" token%d"},"finish_reason":null}]}\n\n'
+from benchmarks._bulk import BACKENDS, EVENTS, certified, serve, serve_records
+from benchmarks._report import Bar, close, figure, ratio, table
+from benchmarks._run import (
+    Figures,
+    Peer,
+    Result,
+    Trial,
+    arguments,
+    chosen,
+    measure,
+    peer_task,
+    server,
+    tell,
 )
 
-Reader: TypeAlias = Callable[[Any, str], Awaitable[int]]
+Read: TypeAlias = Callable[[], Awaitable[int]]
+
+NAME = "stream"
+READS_FOR = 0.5
+"""How many seconds a peer reads again and again; three times at least."""
+
+ANYIO = (
+    Peer(name="anysse", packages=("anysse", "anyio")),
+    Peer(name="anysse over httpx2", packages=("anysse", "anyio", "httpx2", "httpcore2")),
+    Peer(name="httpx-sse", packages=("httpx-sse", "httpx", "httpcore")),
+    Peer(name="httpx2.sse", packages=("httpx2", "httpcore2")),
+)
+AIOHTTP = (
+    Peer(name="ld_eventsource", packages=("launchdarkly-eventsource", "aiohttp")),
+    Peer(name="aiohttp-sse-client2", packages=("aiohttp-sse-client2", "aiohttp")),
+)
+NODE = tuple(
+    Peer(name=name.removeprefix("@microsoft/"), packages=(name,), script="stream.mjs")
+    for name in ("eventsource", "@microsoft/fetch-event-source", "undici")
+)
+PEERS = (*ANYIO, *AIOHTTP, *NODE)
+LOOPS = {"asyncio": (*ANYIO, *AIOHTTP), "uvloop": (*ANYIO, *AIOHTTP), "trio": ANYIO, "node": NODE}
+TLS = "TLS"
+RECORDS = "TLS, a record an event"
 
 
-class Cost(NamedTuple):
-    """Microseconds of one event."""
-
-    cpu: float
-    wall: float
+# --- the peers ---
 
 
-# --- the server ---
+@asynccontextmanager
+async def anysse(url: str) -> AsyncIterator[Read]:
+    """Read with what there is by default."""
+    from anysse import open_stream
+
+    async def read() -> int:
+        async with open_stream(url) as events:
+            return await counted(events)
+
+    yield read
 
 
-def body() -> bytes:
-    """Give a whole chunked body."""
-    events = [CHUNK % number for number in range(EVENTS - 1)] + [b"data: [DONE]\n\n"]
-    return b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events) + b"0\r\n\r\n"
+@asynccontextmanager
+async def anysse_over_httpx2(url: str) -> AsyncIterator[Read]:
+    """Read through the caller's client, which is httpx2's own."""
+    import httpx2
+
+    from anysse import open_stream
+
+    async with httpx2.AsyncClient(timeout=None) as client:
+
+        async def read() -> int:
+            count = 0
+            async with open_stream(url, client=client, kind="reply") as events:
+                async for _ in events:
+                    count += 1
+            return count
+
+        yield read
 
 
-def answer(peer: socket.socket, response: bytes) -> None:
-    """Answer request after request."""
-    with peer, suppress(OSError):
-        while request := peer.recv(65536):
-            while not request.endswith(b"\r\n\r\n"):
-                request += peer.recv(65536)
-            peer.sendall(response)
-
-
-def serve(tell_port: Connection) -> None:
-    """Serve until the process is ended."""
-    pin(1)
-    response = HEAD + body()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        tell_port.send(listener.getsockname()[1])
-        while True:
-            peer, _ = listener.accept()
-            threading.Thread(target=answer, args=(peer, response), daemon=True).start()
-
-
-def pin(place: int) -> None:
-    """Stay on one core, if there are two and the system lets us."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        if len(cores) > 1:
-            os.sched_setaffinity(0, {cores[place]})
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """Run the server in a process of its own, and give its URL."""
-    context = multiprocessing.get_context("spawn")
-    port, tell_port = context.Pipe(duplex=False)
-    process = context.Process(target=serve, args=(tell_port,), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{port.recv()}/"
-    finally:
-        process.terminate()
-        process.join()
-
-
-# --- the readers ---
-
-
-async def by_anysse(client: Any, url: str) -> int:
-    """Read with anysse, as a reply."""
-    count = 0
-    async with anysse.open_stream(url, client=client, kind="reply") as events:
-        async for _ in events:
-            count += 1
-    return count
-
-
-async def by_anysse_until_done(client: Any, url: str) -> int:
-    """Read with anysse to what says that it is done, which is not handed out."""
-    count = 1
-    async with anysse.open_stream(url, client=client, done="[DONE]") as events:
-        async for _ in events:
-            count += 1
-    return count
-
-
-async def by_httpx2(client: httpx2.AsyncClient, url: str) -> int:
-    """Read with httpx2's own."""
-    count = 0
-    async with client.sse(url) as events:
-        async for _ in events:
-            count += 1
-    return count
-
-
-async def by_httpx_sse(client: httpx.AsyncClient, url: str) -> int:
+@asynccontextmanager
+async def httpx_sse(url: str) -> AsyncIterator[Read]:
     """Read with httpx-sse."""
+    import httpx
+    from httpx_sse import aconnect_sse
+
+    async with httpx.AsyncClient(timeout=None) as client:  # noqa: S113 - a stream may pause
+
+        async def read() -> int:
+            count = 0
+            async with aconnect_sse(client, "GET", url) as source:
+                async for _ in source.aiter_sse():
+                    count += 1
+            return count
+
+        yield read
+
+
+@asynccontextmanager
+async def httpx2_sse(url: str) -> AsyncIterator[Read]:
+    """Read with httpx2's own."""
+    import httpx2
+
+    async with httpx2.AsyncClient(timeout=None) as client:
+
+        async def read() -> int:
+            count = 0
+            async with client.sse(url) as events:
+                async for _ in events:
+                    count += 1
+            return count
+
+        yield read
+
+
+@asynccontextmanager
+async def ld_eventsource(url: str) -> AsyncIterator[Read]:
+    """Read with LaunchDarkly's."""
+    import aiohttp
+    from ld_eventsource.async_client import AsyncSSEClient
+    from ld_eventsource.config.async_connect_strategy import AsyncConnectStrategy
+
+    async with aiohttp.ClientSession() as session:
+
+        async def read() -> int:
+            strategy = AsyncConnectStrategy.http(url, session=session)
+            async with AsyncSSEClient(connect=strategy) as client:
+                return await counted(client.events)
+
+        yield read
+
+
+@asynccontextmanager
+async def aiohttp_sse_client2(url: str) -> AsyncIterator[Read]:
+    """Read with the second aiohttp-sse-client."""
+    import aiohttp
+    from aiohttp_sse_client2.client import EventSource
+
+    # aiohttp ends a request after five minutes, unless it is told not to.
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
+
+        async def read() -> int:
+            async with EventSource(url, session=session) as events:
+                return await counted(events)
+
+        yield read
+
+
+READERS = {
+    "anysse": anysse,
+    "anysse over httpx2": anysse_over_httpx2,
+    "httpx-sse": httpx_sse,
+    "httpx2.sse": httpx2_sse,
+    "ld_eventsource": ld_eventsource,
+    "aiohttp-sse-client2": aiohttp_sse_client2,
+}
+
+
+async def counted(events: Any) -> int:
+    """Count the events, up to the last: what reconnects would never end."""
     count = 0
-    async with httpx_sse.aconnect_sse(client, "GET", url) as source:
-        async for _ in source.aiter_sse():
-            count += 1
+    async for _ in events:
+        count += 1
+        if count == EVENTS:
+            break
     return count
 
 
-async def bare(client: Any, url: str) -> int:
-    """Take the bytes, one chunk an event, and parse nothing."""
-    count = 0
-    async with client.stream("GET", url) as response:
-        async for _ in response.aiter_raw():
-            count += 1
-    return EVENTS if count else 0  # the last chunks may come together
-
-
-READERS: dict[str, list[tuple[str, Reader]]] = {
-    # The first is what the others are compared with.
-    "httpx2": [
-        ("httpx2.sse", by_httpx2),
-        ("anysse", by_anysse),
-        ("anysse, done=", by_anysse_until_done),
-        ("bare", bare),
-    ],
-    "httpx": [
-        ("httpx-sse", by_httpx_sse),
-        ("anysse", by_anysse),
-        ("anysse, done=", by_anysse_until_done),
-        ("bare", bare),
-    ],
-}
-LIBRARIES = {"httpx": httpx, "httpx2": httpx2}
-BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "asyncio": ("asyncio", {}),
-    "uvloop": ("asyncio", {"use_uvloop": True}),
-    "trio": ("trio", {}),
-}
-
-
-async def one_turn(readers: list[tuple[str, Reader]], library: Any, url: str) -> list[Cost]:
-    """Measure each reader once."""
-    costs = []
-    async with library.AsyncClient(timeout=None) as client:
-        for _, read in readers:
+async def read_again(peer: str, url: str) -> Figures:
+    """Have a peer read the stream, again and again, and give the best."""
+    costs, began = [], perf_counter()
+    async with READERS[peer](url) as read:
+        await read()
+        while len(costs) < 3 or perf_counter() - began < READS_FOR:
             gc.collect()
             cpu, wall = process_time(), perf_counter()
-            count = await read(client, url)
-            cpu, wall = process_time() - cpu, perf_counter() - wall
+            count = await read()
+            costs.append((process_time() - cpu, perf_counter() - wall))
             if count != EVENTS:
-                raise RuntimeError(f"{count} events instead of {EVENTS}")
-            costs.append(Cost(cpu / EVENTS * 1e6, wall / EVENTS * 1e6))
-    return costs
+                raise ValueError(f"{count} events instead of {EVENTS}")
+    cpu, wall = map(min, zip(*costs, strict=True))
+    return {"cpu": cpu, "wall": wall, "events": EVENTS}
 
 
-def best_of(
-    turns: int, readers: list[tuple[str, Reader]], library: Any, backend_name: str, url: str
-) -> list[Cost]:
-    """Give the least that each reader cost."""
-    backend, options = BACKENDS[backend_name]
-    # A loop of its own for each turn; the first one warms up.
-    measured = [
-        anyio.run(one_turn, readers, library, url, backend=backend, backend_options=options)
-        for _ in range(turns + 1)
-    ][1:]
-    return [Cost(*map(min, zip(*costs, strict=True))) for costs in zip(*measured, strict=True)]
+def be_peer(peer: str, url: str, on: str, **_: Any) -> None:
+    """Read, and tell."""
+    backend, options = BACKENDS[on]
+    tell(anyio.run(read_again, peer, url, backend=backend, backend_options=options))
 
 
-def versions_of(*names: str) -> str:
-    """Say what was measured."""
-    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names)
+# --- the report ---
 
 
-def rows(url: str, turns: int) -> Iterator[tuple[str, ...]]:
-    """Measure everything, and give the table line by line."""
-    for library, readers in READERS.items():
-        for name in BACKENDS:
-            best = best_of(turns, readers, LIBRARIES[library], name, url)
-            for (reader, _), cost in zip(readers, best, strict=True):
-                is_bar = library == "httpx2" and reader == "anysse"
-                yield (
-                    library,
-                    name,
-                    reader,
-                    f"{cost.cpu:.2f}",
-                    f"{cost.wall:.2f}",
-                    f"{cost.cpu / best[0].cpu:.2f}",
-                    f"{cost.wall / best[0].wall:.2f}",
-                    f"(bar: {BAR})" if is_bar else "",
-                )
+def trials(stack: ExitStack) -> Iterator[Trial]:
+    """Give each loop over each kind of connection."""
+    certificate = certified(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+    environment = {"SSL_CERT_FILE": certificate.authority, "NODE_EXTRA_CA_CERTS": certificate.authority}
+    ports = {
+        "plain": stack.enter_context(server(serve)),
+        TLS: stack.enter_context(server(serve, certificate.chain)),
+        RECORDS: stack.enter_context(server(serve_records, certificate.chain)),
+    }
+    for over, port in ports.items():
+        url = f"{'http' if over == 'plain' else 'https'}://127.0.0.1:{port}/"
+        for on, peers in LOOPS.items():
+            task = {"url": url, "events": EVENTS, "readsFor": READS_FOR}
+            yield Trial(case={"over": over, "on": on}, peers=peers, task=task, environment=environment)
+
+
+def rows(results: Sequence[Result]) -> Iterator[list[str]]:
+    """Give a line for each peer of a trial: what an event costs, and how it compares with httpx-sse's."""
+    for result in results:
+        found = result.figures
+        if not found:
+            yield [*result.case.values(), result.peer, "–", "–", "–"]
+            continue
+        cpu, wall = (found[name] / found["events"] * 1e6 for name in ("cpu", "wall"))
+        rate = found["events"] / found["cpu"] / 1e3
+        yield [*result.case.values(), result.peer, f"{cpu:.2f}", f"{wall:.2f}", f"{rate:.0f}"]
+
+
+def bars(results: Sequence[Result]) -> Iterator[Bar]:
+    """Give the bars."""
+    cpu = partial(figure, results, name="cpu")
+    for on in ("asyncio", "trio"):
+        ours = cpu(peer="anysse", over="plain", on=on)
+        for peer, its_loop, bound in (
+            ("httpx-sse", on, 8.0),
+            ("eventsource", "node", 1.0),
+            ("ld_eventsource", "asyncio", 2.0),
+        ):
+            theirs = cpu(peer=peer, over="plain", on=its_loop)
+            measured = f"plain, {on}: events/s over {peer} on {its_loop}"
+            yield Bar(measure=measured, ratio=ratio(theirs, ours), side=">=", bound=bound)
+    for over in (TLS, RECORDS):
+        for on in ("asyncio", "trio"):
+            both = ratio(cpu(peer="httpx-sse", over=over, on=on), cpu(peer="anysse", over=over, on=on))
+            yield Bar(measure=f"{over}, {on}: events/s over httpx-sse", ratio=both, side=">=", bound=6)
+    for on in BACKENDS:
+        both = ratio(
+            cpu(peer="anysse over httpx2", over="plain", on=on), cpu(peer="httpx2.sse", over="plain", on=on)
+        )
+        measured = f"plain, {on}, anysse over httpx2: CPU over httpx2.sse"
+        yield Bar(measure=measured, ratio=both, side="<=", bound=1)
 
 
 def main() -> None:
-    """Print the table."""
-    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    names = ("anysse", "anyio", "httpcore", "httpcore2", "httpx", "httpx-sse", "httpx2", "trio", "uvloop")
-    print(f"{versions_of(*names)}; best of {turns}, microseconds an event")
-    layout = "{:<7} {:<8} {:<14} {:>7} {:>7} {:>8} {:>8} {}".format
-    print(layout("over", "on", "reader", "CPU", "wall", "x CPU", "x wall", "").rstrip())
-    with server() as url:
-        pin(0)
-        for row in rows(url, turns):
-            print(layout(*row).rstrip(), flush=True)
+    """Measure, and report; or be a peer."""
+    if task := peer_task():
+        be_peer(**task)
+        return
+    options = arguments(rounds=5)
+    results: list[Result] = []
+    with ExitStack() as stack:
+        for trial in chosen(trials(stack), options):
+            of_trial = measure(f"benchmarks.{NAME}", trial, rounds=options.rounds)
+            results += of_trial
+            print(*("\t".join(row) for row in rows(of_trial)), sep="\n", flush=True)
+    heads = ("over", "on", "peer", "CPU, µs", "wall, µs", "1000/s of CPU")
+    print("\n" + table(heads, rows(results)))
+    is_whole = not (options.peers or options.cases)
+    close(NAME, results, peers=PEERS, bars=list(bars(results)), is_whole=is_whole, rounds=options.rounds)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+// What `benchmarks/stream.py` has the peers on Node do: read the stream, again and again, and tell the best.
+
+const { peer, url, events, readsFor } = JSON.parse(process.argv[2])
+
+// An EventSource reconnects for ever: it is closed at the last event.
+function byEventSource(EventSource) {
+  return () => new Promise((resolve, reject) => {
+    let found = 0
+    const source = new EventSource(url)
+    source.onmessage = () => {
+      found += 1
+      if (found === events) {
+        source.close()
+        resolve(found)
+      }
+    }
+    source.onerror = (event) => {
+      source.close()
+      reject(new Error(`${peer} failed after ${found} events: ${event.message ?? 'no reason given'}`))
+    }
+  })
+}
+
+async function byFetchEventSource() {
+  // It asks for a page, to stop reading while nobody looks at it.
+  globalThis.window = globalThis
+  globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} }
+  // Its modules for `import` lack what Node wants of a module's name.
+  const { createRequire } = await import('node:module')
+  const { fetchEventSource } = createRequire(import.meta.url)('@microsoft/fetch-event-source')
+  return async () => {
+    let found = 0
+    await fetchEventSource(url, {
+      onmessage() { found += 1 },
+      onerror(error) { throw error },
+    })
+    return found
+  }
+}
+
+const READERS = {
+  eventsource: async () => byEventSource((await import('eventsource')).EventSource),
+  'fetch-event-source': byFetchEventSource,
+  undici: async () => byEventSource((await import('undici')).EventSource),
+}
+
+const read = await READERS[peer]()
+let cpu = Infinity
+let wall = Infinity
+await read()
+const began = performance.now()
+for (let turn = 0; turn < 3 || performance.now() - began < readsFor * 1000; turn++) {
+  const usedBefore = process.cpuUsage()
+  const before = performance.now()
+  const found = await read()
+  wall = Math.min(wall, (performance.now() - before) / 1000)
+  const { user, system } = process.cpuUsage(usedBefore)
+  cpu = Math.min(cpu, (user + system) / 1e6)
+  if (found !== events) throw new Error(`${found} events instead of ${events}`)
+}
+console.log(JSON.stringify({ cpu, wall, events }))
+process.exit(0)
