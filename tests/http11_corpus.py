@@ -257,7 +257,7 @@ _GOOD_CHUNKS: Final = (
     ),
     Good(
         name="white space around chunked",
-        data=STATUS_LINE + b"Transfer-Encoding:\t chunked \t\r\n\r\n5\r\nhello\r\n" + LAST_CHUNK,
+        data=STATUS_LINE + b"Transfer-Encoding:\t chunked  \r\n\r\n5\r\nhello\r\n" + LAST_CHUNK,
         headers=(CHUNKED,),
         body=b"hello",
     ),
@@ -724,6 +724,8 @@ _BAD_ENCODINGS: Final = (
     b"chunk\x00ed",
     b"\x00chunked",
     b"chunked\x00",
+    b"chunked\t",
+    b"chunked \t",
     b"\x0bchunked",
     b"chunked\x0b",
     b"\x0cchunked",
