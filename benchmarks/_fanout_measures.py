@@ -12,8 +12,8 @@ import cProfile
 import gc
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -24,17 +24,20 @@ import anyio
 import trio
 import uvloop
 
-from benchmarks._fanout_peers import READERS, Take
+from benchmarks._fanout_peers import READERS, Read, Take
 from benchmarks._fanout_server import open_many_files
 from benchmarks._run import Figures, tell
 
 Job: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+Start: TypeAlias = Callable[[Job], None]
 
 SENT = slice(8, 28)
 """Where in its data an event says when it was sent."""
 WARM_UP = 20
-FILLER = 300
-"""Idle streams that are open before memory counts: they take what importing and warming up left free."""
+FILLING = 2 / 3
+"""The share of idle streams that are open before memory counts: they take what importing left free."""
+AT_ONCE = 10
+"""Idle streams that are being opened at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,17 @@ def measure(task: Mapping[str, Any]) -> None:
     """Measure as asked, and tell."""
     asked = Asked.of(task)
     open_many_files()
-    run(asked.on, lambda: measured(asked))
+    try:
+        run(asked.on, lambda: measured(asked))
+    except BaseExceptionGroup as group:
+        raise first_of(group) from group
+
+
+def first_of(error: BaseException) -> BaseException:
+    """Give the error that a group is about."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def measured(asked: Asked) -> None:
@@ -111,8 +124,9 @@ async def lap(asked: Asked, *, streams: int) -> Figures:
     """Open streams, read some events of each once all are open, and close them."""
     url = asked.url(streams=streams, rate=10, events=asked.events, burst=True)
     cpu, wall = process_time(), perf_counter()
-    async with READERS[asked.peer](url) as read:
-        await all_of([lambda: read(ignore, takes(asked.events))] * streams)
+    async with READERS[asked.peer](url) as read, tasks() as start:
+        for _ in range(streams):
+            start(lambda: read(ignore, takes(asked.events)))
     cpu, wall = process_time() - cpu, perf_counter() - wall
     return {"cpu": cpu, "wall": wall, "cpu_per_stream_us": cpu / streams * 1e6}
 
@@ -133,7 +147,10 @@ async def paced(asked: Asked) -> None:
         note(now() - int(data[SENT]))
         return False
 
-    async def watch() -> None:
+    url = asked.url(streams=asked.streams, rate=asked.rate)
+    async with READERS[asked.peer](url) as read, tasks() as start:
+        for _ in range(asked.streams):
+            start(lambda: read(opened, take))
         await all_open.wait()
         await anyio.sleep(asked.settle)
         gc.collect()
@@ -143,9 +160,6 @@ async def paced(asked: Asked) -> None:
             await anyio.sleep(asked.seconds)
             cpu = process_time() - cpu
         tell_and_leave({"events": len(delays), "cpu_us": cpu / len(delays) * 1e6, **delays_of(delays)})
-
-    async with READERS[asked.peer](asked.url(streams=asked.streams, rate=asked.rate)) as read:
-        await all_of([watch, *[lambda: read(opened, take)] * asked.streams])
 
 
 def delays_of(nanoseconds: list[int]) -> Figures:
@@ -158,38 +172,49 @@ def delays_of(nanoseconds: list[int]) -> Figures:
 
 async def idle(asked: Asked) -> None:
     """Open streams that get one event and no other, and say what one costs to open and to keep."""
-    filled, all_read = anyio.Event(), anyio.Event()
-    read_count = 0
-
-    def take(_: str | bytes) -> bool:
-        nonlocal read_count
-        read_count += 1
-        if read_count == FILLER:
-            filled.set()
-        if read_count == FILLER + asked.streams:
-            all_read.set()
-        return False
-
-    async with READERS[asked.peer](asked.url(streams=0, rate=1)) as read:
-        streams: list[Job] = [lambda: read(ignore, take)]
-
-        async def watch() -> None:
-            await filled.wait()
-            gc.collect()
+    before = int(asked.streams * FILLING)
+    counted = asked.streams - before
+    async with READERS[asked.peer](asked.url(streams=0, rate=1)) as read, tasks() as start:
+        crowd = Crowd(read, start)
+        await crowd.grow(before)
+        gc.collect()
+        with profiled(asked):
             memory, cpu = private_memory(), process_time()
+            await crowd.grow(counted)
+            cpu = process_time() - cpu
+        gc.collect()
+        grown = private_memory() - memory
+        tell_and_leave({"open_us": cpu * 1e6 / counted, "kib": grown / 1024 / counted})
 
-            async def compare() -> None:
-                await all_read.wait()
-                used = process_time() - cpu
-                gc.collect()
-                grown = private_memory() - memory
-                each = {"open_us": used * 1e6 / asked.streams, "kib": grown / 1024 / asked.streams}
-                tell_and_leave(each)
 
-            with profiled(asked):
-                await all_of([compare, *streams * asked.streams])
+class Crowd:
+    """Idle streams, opened a few at a time: what opening takes for a moment is not what an open one takes."""
 
-        await all_of([watch, *streams * FILLER])
+    def __init__(self, read: Read, start: Start) -> None:
+        self._stream: Job = lambda: read(self._open_next, self._take)
+        self._start = start
+        self._unopened = 0
+        self._unread = 0
+        self._all_read = anyio.Event()
+
+    async def grow(self, streams: int) -> None:
+        """Open so many more, and return once each of them got its event."""
+        self._unopened = self._unread = streams
+        self._all_read = anyio.Event()
+        for _ in range(AT_ONCE):
+            self._open_next()
+        await self._all_read.wait()
+
+    def _open_next(self) -> None:
+        if self._unopened:
+            self._unopened -= 1
+            self._start(self._stream)
+
+    def _take(self, _: str | bytes) -> bool:
+        self._unread -= 1
+        if not self._unread:
+            self._all_read.set()
+        return False
 
 
 MEASUREMENTS = {"lap": whole_lap, "paced": paced, "idle": idle}
@@ -250,13 +275,16 @@ def run(backend: str, main: Job) -> None:
         runner.run(main())
 
 
-async def all_of(jobs: Sequence[Job]) -> None:
-    """Run jobs beside each other, each in a task of the backend, until all are over."""
+@asynccontextmanager
+async def tasks() -> AsyncIterator[Start]:
+    """Give what starts tasks of the backend; all are over at the end."""
     if trio.lowlevel.in_trio_run():
         async with trio.open_nursery() as nursery:
-            for job in jobs:
-                nursery.start_soon(job)
+            yield nursery.start_soon
     else:
         async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(job())
+            yield lambda job: keep(group.create_task(job()))
+
+
+def keep(_: object) -> None:
+    """Leave a task to its group, which holds it."""

@@ -4,7 +4,8 @@ Five measurements, each of one peer in a process of its own, the server in anoth
 
 - `one`: one stream, 100 events a second: the delay between the server's `send` and the reader's loop.
 - `paced`: N streams, their events evenly spread over the second: CPU time of one event, and its delay.
-- `idle`: N streams that got one event and wait: private memory of one, and the CPU time to open it.
+- `idle`: N streams that got one event and wait: private memory of one, and the CPU time to open it,
+  both as the last third is opened, ten at a time.
 - `lap`: N streams opened, four events of each read once all are open, and closed: CPU time of one stream.
 - `growth`: the same with few and with many streams, the garbage collector on and off.
 
@@ -110,7 +111,7 @@ MEASUREMENTS = (
         name="idle",
         what="idle",
         streams=(1500, 5000),
-        quick=(300,),
+        quick=(600,),
         figures={"kib": "KiB/stream", "open_us": "CPU to open, µs"},
     ),
     Measurement(name="lap", what="lap", streams=(100, 1500), quick=(100, 300), figures=LAP),
@@ -228,7 +229,13 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser()
     names = [measurement.name for measurement in MEASUREMENTS]
-    parser.add_argument("measurements", nargs="*", choices=[*names, []], help="these alone; nothing is saved")
+    parser.add_argument(
+        "measurements",
+        nargs="*",
+        choices=[*names, []],
+        metavar="|".join(names),
+        help="these alone; nothing is saved",
+    )
     parser.add_argument("--rounds", type=int, default=0, help="the best of so many (3; 1 if quick)")
     parser.add_argument("--peers", default="", help="these alone, by commas; nothing is saved")
     parser.add_argument("--on", "--backends", default="", help="these backends alone; nothing is saved")

@@ -139,7 +139,13 @@ def bars(results: Sequence[Result]) -> Iterator[report.Bar]:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("soaks", nargs="*", choices=[*TOTALS, []], help="these alone; nothing is saved")
+    parser.add_argument(
+        "soaks",
+        nargs="*",
+        choices=[*TOTALS, []],
+        metavar="|".join(TOTALS),
+        help="these alone; nothing is saved",
+    )
     parser.add_argument("--rounds", type=int, default=1, help="the best of so many")
     parser.add_argument("--on", "--backends", default="", help="these backends alone; nothing is saved")
     parser.add_argument("--quick", action="store_true", help="a twentieth of it; nothing is saved")
