@@ -5,7 +5,7 @@ Five measurements, each of one peer in a process of its own, the server in anoth
 - `one`: one stream, 100 events a second: the delay between the server's `send` and the reader's loop.
 - `paced`: N streams, their events evenly spread over the second: CPU time of one event, and its delay.
 - `idle`: N streams that got one event and wait: private memory of one, and the CPU time to open it,
-  both as the last third is opened, ten at a time.
+  both as the last two thirds are opened, ten at a time.
 - `lap`: N streams opened, four events of each read once all are open, and closed: CPU time of one stream.
 - `growth`: the same with few and with many streams, the garbage collector on and off.
 
