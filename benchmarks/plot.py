@@ -88,7 +88,12 @@ def parse(content: Content) -> Figure:
                 if peer == "anysse"
                 else {"color": f"C{number}", "s": 25}
             )
-            axes.scatter(*zip(*points, strict=True), marker=MARKERS[number], label=peer, **style)
+            axes.scatter(
+                *(zip(*points, strict=True) if points else ((), ())),
+                marker=MARKERS[number],
+                label=peer,
+                **style,
+            )
         axes.set_xscale("log")
         axes.set_title(f"in pieces of {size}", fontsize=9)
         axes.grid(axis="y", color="#e2e8f0")
@@ -110,21 +115,17 @@ def stream(content: Content) -> Figure:
     figure = Figure(figsize=(11, 5.2), layout="constrained")
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for axes, over in zip(panels, kinds, strict=True):
-        bars(
-            axes,
-            [
-                (f"{peer} · {case['on']}", result_rate(cpu, content), colour(peer, case["on"]))
-                for case, peer, cpu in found(content, "cpu", over=over)
-            ],
-        )
+        bars(axes, [stream_row(result) for result in content["results"] if result["case"]["over"] == over])
         axes.set_title(over, fontsize=9)
     figure.supxlabel("thousands of events in a second of CPU time (longer is faster)", fontsize=9)
     return figure
 
 
-def result_rate(cpu: float, content: Content) -> float:
-    """Give thousands of events a second."""
-    return float(content["results"][0]["figures"]["events"]) / cpu / 1e3
+def stream_row(result: dict[str, Any]) -> tuple[str, float, str]:
+    """Give a bar of thousands of events a second; it has no length where the peer is missing."""
+    figures, on = result["figures"], result["case"]["on"]
+    rate = figures["events"] / figures["cpu"] / 1e3 if figures else 0.0
+    return f"{result['peer']} · {on}", rate, colour(result["peer"], on)
 
 
 def fanout(content: Content) -> Figure:
