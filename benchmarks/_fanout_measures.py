@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter, process_time
@@ -80,10 +80,10 @@ class Asked:
         collector = task.get("collector", "on") == "on"
         return cls(**{**known, "streams": int(task["streams"]), "collector": collector})
 
-    def url(self, *, streams: int, rate: float, events: int = 0, burst: bool = False) -> str:
+    def url(self, *, streams: int, rate: float, events: int = 0, ends: bool = False) -> str:
         """Say what the server is to do, for a group of its own."""
         group = f"{os.getpid()}-{time.monotonic_ns()}"
-        asked = f"group={group}&streams={streams}&rate={rate}&events={events}&burst={int(burst)}"
+        asked = f"group={group}&streams={streams}&rate={rate}&events={events}&ends={int(ends)}"
         return f"http://127.0.0.1:{self.port}/?{asked}"
 
 
@@ -106,7 +106,7 @@ def first_of(error: BaseException) -> BaseException:
 
 async def measured(asked: Asked) -> None:
     """Warm up, measure and tell."""
-    await lap(asked, streams=WARM_UP)
+    await lap(replace(asked, rate=10.0), streams=WARM_UP)
     gc.collect()
     if not asked.collector:
         gc.disable()
@@ -124,13 +124,29 @@ async def whole_lap(asked: Asked) -> None:
 
 
 async def lap(asked: Asked, *, streams: int) -> Figures:
-    """Open streams, read some events of each once all are open, and close them."""
-    url = asked.url(streams=streams, rate=10, events=asked.events, burst=True)
+    """Open streams, read some events of each once all are open, and close them, or see them end."""
+    ends = asked.what != "leave"
+    url = asked.url(streams=streams, rate=asked.rate, events=asked.events, ends=ends)
+    read_count = 0
+
+    def take() -> Take:
+        missing = asked.events
+
+        def one(_: str | bytes) -> bool:
+            nonlocal missing, read_count
+            missing -= 1
+            read_count += 1
+            return not ends and not missing
+
+        return one
+
     cpu, wall = process_time(), perf_counter()
-    async with READERS[asked.peer](url) as read, tasks() as start:
+    async with READERS[asked.peer](url, "reply" if ends else "feed") as read, tasks() as start:
         for _ in range(streams):
-            start(lambda: read(ignore, takes(asked.events)))
+            start(lambda: read(ignore, take()))
     cpu, wall = process_time() - cpu, perf_counter() - wall
+    if read_count != streams * asked.events:
+        raise RuntimeError(f"{read_count} events instead of {streams * asked.events}")
     return {"cpu": cpu, "wall": wall, "cpu_per_stream_us": cpu / streams * 1e6}
 
 
@@ -151,7 +167,7 @@ async def paced(asked: Asked) -> None:
         return False
 
     url = asked.url(streams=asked.streams, rate=asked.rate)
-    async with READERS[asked.peer](url) as read, tasks() as start:
+    async with READERS[asked.peer](url, "feed") as read, tasks() as start:
         for _ in range(asked.streams):
             start(lambda: read(opened, take))
         await all_open.wait()
@@ -177,7 +193,7 @@ async def idle(asked: Asked) -> None:
     """Open streams that get one event and no other, and say what one costs to open and to keep."""
     before = int(asked.streams * FILLING)
     counted = asked.streams - before
-    async with READERS[asked.peer](asked.url(streams=0, rate=1)) as read, tasks() as start:
+    async with READERS[asked.peer](asked.url(streams=0, rate=1), "feed") as read, tasks() as start:
         crowd = Crowd(read, start)
         await crowd.grow(before)
         give_back()
@@ -221,22 +237,10 @@ class Crowd:
         return False
 
 
-MEASUREMENTS = {"lap": whole_lap, "paced": paced, "idle": idle}
+MEASUREMENTS = {"lap": whole_lap, "leave": whole_lap, "paced": paced, "idle": idle}
 
 
 # --- what they are made of ---
-
-
-def takes(events: int) -> Take:
-    """Make what takes so many events, and then has enough."""
-    missing = events
-
-    def take(_: str | bytes) -> bool:
-        nonlocal missing
-        missing -= 1
-        return not missing
-
-    return take
 
 
 def ignore() -> None:

@@ -10,7 +10,7 @@ lines) parses no more than that: nobody need be below these two.
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import anyio
 
@@ -18,16 +18,18 @@ Take: TypeAlias = Callable[[str | bytes], bool]
 """Takes the data of an event, and says whether it was enough."""
 Read: TypeAlias = Callable[[Callable[[], None], Take], Coroutine[Any, Any, None]]
 """Opens a stream, says so, and has what it reads taken."""
-Peer: TypeAlias = Callable[[str], AbstractAsyncContextManager[Read]]
+Kind: TypeAlias = Literal["feed", "reply"]
+"""Whether a stream goes on for ever, or ends."""
+Peer: TypeAlias = Callable[[str, Kind], AbstractAsyncContextManager[Read]]
 
 
 @asynccontextmanager
-async def by_anysse(url: str) -> AsyncIterator[Read]:
+async def by_anysse(url: str, kind: Kind) -> AsyncIterator[Read]:
     """Read with one StreamClient."""
     import anysse
 
     decode = anysse.decoders.text
-    async with anysse.StreamClient(url, method="GET", kind="feed", decode=decode) as client:
+    async with anysse.StreamClient(url, method="GET", kind=kind, decode=decode) as client:
 
         async def read(opened: Callable[[], None], take: Take) -> None:
             async with client.stream() as messages:
@@ -43,13 +45,13 @@ def by_open_stream(make_client: Callable[[], Any] | None) -> Peer:
     """Read with `open_stream`, over one client or each stream with its own."""
 
     @asynccontextmanager
-    async def peer(url: str) -> AsyncIterator[Read]:
+    async def peer(url: str, kind: Kind) -> AsyncIterator[Read]:
         import anysse
 
         client = make_client() if make_client is not None else None
 
         async def read(opened: Callable[[], None], take: Take) -> None:
-            async with anysse.open_stream(url, client=client) as events:
+            async with anysse.open_stream(url, client=client, kind=kind) as events:
                 opened()
                 async for event in events:
                     if take(event.data):
@@ -80,7 +82,7 @@ def httpx_client_over_anysse() -> Any:
 
 
 @asynccontextmanager
-async def by_httpx_sse(url: str) -> AsyncIterator[Read]:
+async def by_httpx_sse(url: str, _: Kind) -> AsyncIterator[Read]:
     """Read with httpx-sse."""
     import httpx_sse
 
@@ -97,7 +99,7 @@ async def by_httpx_sse(url: str) -> AsyncIterator[Read]:
 
 
 @asynccontextmanager
-async def by_httpx2(url: str) -> AsyncIterator[Read]:
+async def by_httpx2(url: str, _: Kind) -> AsyncIterator[Read]:
     """Read with httpx2's own."""
     import httpx2
 
@@ -115,7 +117,7 @@ async def by_httpx2(url: str) -> AsyncIterator[Read]:
 
 
 @asynccontextmanager
-async def by_aiohttp(url: str) -> AsyncIterator[Read]:
+async def by_aiohttp(url: str, _: Kind) -> AsyncIterator[Read]:
     """Read lines with aiohttp."""
     import aiohttp
 
@@ -137,12 +139,16 @@ class Body:
     """What httptools found in the bytes of a response."""
 
     def __init__(self) -> None:
-        self.is_begun = False
+        self.is_begun = self.is_complete = False
         self.pieces: list[bytes] = []
 
     def on_headers_complete(self) -> None:
         """Know that the head is there."""
         self.is_begun = True
+
+    def on_message_complete(self) -> None:
+        """Know that nothing follows."""
+        self.is_complete = True
 
     def on_body(self, piece: bytes) -> None:
         """Keep a piece."""
@@ -150,7 +156,7 @@ class Body:
 
 
 @asynccontextmanager
-async def by_bare_sockets(url: str) -> AsyncIterator[Read]:
+async def by_bare_sockets(url: str, _: Kind) -> AsyncIterator[Read]:
     """Read with a socket of AnyIO's and httptools."""
     import httptools
 
@@ -172,6 +178,8 @@ async def by_bare_sockets(url: str) -> AsyncIterator[Read]:
                 for event in events:
                     if take(event[6:]):
                         return
+                if body.is_complete:
+                    return
                 parser.feed_data(await peer.receive())
 
     yield read

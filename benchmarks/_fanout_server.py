@@ -1,10 +1,10 @@
-"""The server of `fanout`, and nothing else: one epoll loop, many event streams, at a pace or in bursts.
+"""The server of `fanout`, and nothing else: one epoll loop, many event streams, each at a pace.
 
-A stream is asked for with `GET /?group=NAME&streams=N&rate=R&events=K&burst=B`. A group gets nothing but the
-heads of its responses until N streams are in it; from then on each gets R events a second: evenly spread
-over the second, or (burst) a whole round at once. After K events (0: for ever) a stream is left open. With
-N = 0 a stream is idle: it gets one event at once, and no other. An event has the server's monotonic
-nanoseconds in it, taken as it is sent.
+A stream is asked for with `GET /?group=NAME&streams=N&rate=R&events=K&ends=B`. A group gets nothing but the
+heads of its responses until N streams are in it; from then on each gets R events a second, evenly spread over
+the second. After K events (0: for ever) a stream ends, and leaves its connection open, or (B = 0) goes on
+without a further event. With N = 0 a stream is idle: it gets one event at once, and no other. An event has
+the server's monotonic nanoseconds in it, taken as it is sent.
 """
 
 # ruff: noqa: INP001, FBT003 - a script's; a socket's method takes no keyword
@@ -24,6 +24,7 @@ EVENT = (
     b'data: {"sent":%020d,"id":"chatcmpl-AbC123","object":"chat.completion.chunk","created":1730000000,'
     b'"model":"gpt","choices":[{"index":0,"delta":{"content":" token"},"finish_reason":null}]}\n\n'
 )
+END = b"0\r\n\r\n"
 CHUNK = b"%x\r\n%b\r\n" % (len(EVENT % 0), EVENT)
 MOST_LATE = 0.005
 """Seconds."""
@@ -38,7 +39,7 @@ class Group:
     streams: int
     rate: float
     events: int
-    is_burst: bool
+    ends: bool
     members: list[socket.socket | None] = field(default_factory=list)
     open_count: int = 0
     place: int = 0
@@ -57,24 +58,17 @@ class Group:
     def send_due(self, now: float) -> None:
         """Send what is due, and only that."""
         while self.due <= now and not self.is_over:
-            if self.is_burst:
-                self._send_round()
-                self.due = now + 1 / self.rate
-            else:
-                self._send_next()
-                step = 1 / self.rate / len(self.members)
-                # What is far too late is not made up for: events that come together cost a reader less.
-                self.due = self.due + step if now < self.due + MOST_LATE else now + step
-
-    def _send_round(self) -> None:
-        for _ in self.members:
             self._send_next()
+            step = 1 / self.rate / len(self.members)
+            # What is far too late is not made up for: events that come together cost a reader less.
+            self.due = self.due + step if now < self.due + MOST_LATE else now + step
 
     def _send_next(self) -> None:
         peer = self.members[self.place]
+        end = END if self.ends and self.rounds == self.events - 1 else b""
         if peer is not None:
             with suppress(OSError):  # gone, or slower than ever: epoll tells, or nobody needs to know
-                peer.send(CHUNK % time.monotonic_ns())
+                peer.send(CHUNK % time.monotonic_ns() + end)
         self.place += 1
         if self.place == len(self.members):
             self.place = 0
@@ -162,7 +156,7 @@ class Server:
                 streams=int(asked["streams"]),
                 rate=float(asked["rate"]),
                 events=int(asked["events"]),
-                is_burst=asked["burst"] == "1",
+                ends=asked["ends"] == "1",
             )
         self._places[peer.fileno()] = group, len(group.members)
         group.members.append(peer)

@@ -1,13 +1,15 @@
 """What many paced streams cost, as ratios to httpx-sse, httpx2's `sse()` and bare aiohttp.
 
-Five measurements, each of one peer in a process of its own, the server in another one on the other core:
+Six measurements, each of one peer in a process of its own, the server in another one on the other core:
 
 - `one`: one stream, 100 events a second: the delay between the server's `send` and the reader's loop.
 - `paced`: N streams, their events evenly spread over the second: CPU time of one event, and its delay.
 - `idle`: N streams that got one event and wait: private memory of one, and the CPU time to open it,
   both as the last two thirds are opened, ten at a time.
-- `lap`: N streams opened, four events of each read once all are open, and closed: CPU time of one stream.
-- `growth`: the same with few and with many streams, the garbage collector on and off.
+- `lap`: N streams opened, four events of each read, one a second, once all are open, and then their ends,
+  which leave the connections open: CPU time of one stream.
+- `leave`: the same, but the server ends nothing: the reader leaves after its fourth event.
+- `growth`: `lap` with few and with many streams, the garbage collector on and off.
 
 `anysse` is one StreamClient, `anysse-open` is `open_stream` without a client, `anysse-transport` is httpx's
 client over our transport; the others share one client of theirs, without bounds. `aiohttp` only splits
@@ -53,7 +55,7 @@ PATIENCE = 400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One of the five.
+    """One of the six.
 
     Args:
         name: What it is called here.
@@ -114,12 +116,14 @@ MEASUREMENTS = (
         quick=(600,),
         figures={"kib": "KiB/stream", "open_us": "CPU to open, µs"},
     ),
-    Measurement(name="lap", what="lap", streams=(100, 1500), quick=(100, 300), figures=LAP),
+    Measurement(name="lap", what="lap", streams=(1500,), quick=(300,), rates=(1.0,), figures=LAP),
+    Measurement(name="leave", what="leave", streams=(1500,), quick=(300,), rates=(1.0,), figures=LAP),
     Measurement(
         name="growth",
         what="lap",
         streams=(500, 5000),
         quick=(100, 1000),
+        rates=(1.0, 1.0),
         figures=LAP,
         backends=("asyncio", "trio"),
         collectors=("on", "off"),
