@@ -15,13 +15,11 @@ import multiprocessing
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -79,14 +77,12 @@ class Trial:
         peers: Who takes part.
         task: What else the peers get, such as a URL.
         environment: Variables that the peers' processes have besides ours.
-        max_cpu: How many seconds of CPU time a process may take; 0 is without a limit.
     """
 
     case: Case
     peers: Sequence[Peer]
     task: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    max_cpu: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +182,10 @@ def run(module: str, peer: Peer, trial: Trial, *, seconds: float) -> Figures:
             text=True,
             timeout=seconds,
             check=False,
-            preexec_fn=partial(settle, trial.max_cpu) if os.name == "posix" else None,
+            preexec_fn=settle if os.name == "posix" else None,
         )
     except subprocess.TimeoutExpired:
         raise PeerError(f"took longer than {seconds:g} s") from None
-    if os.name == "posix" and done.returncode == -signal.SIGXCPU:
-        raise PeerError(f"took longer than {trial.max_cpu} s of CPU time")
     if done.returncode != 0:
         raise PeerError(last_error(done.stderr) or f"exit status {done.returncode}")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
@@ -232,14 +226,12 @@ def serve_pinned(serve: Callable[..., None], *given: object) -> None:
     serve(*given)
 
 
-def settle(max_cpu: int) -> None:
-    """Have the process that is about to start stay on the first core, and within its time."""
-    pin(0)
-    if max_cpu:
-        import resource
+def settle() -> None:
+    """Have the process that is about to start stay on the first core.
 
-        # Past the first limit there is a signal, which ends the process.
-        resource.setrlimit(resource.RLIMIT_CPU, (max_cpu, max_cpu + 1))
+    It gets no limit of CPU time: under one, Linux counts the time of a process by ticks, of milliseconds.
+    """
+    pin(0)
 
 
 def pin(place: int) -> None:

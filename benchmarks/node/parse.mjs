@@ -28,7 +28,7 @@ const chunks = []
 for (let start = 0; start < stream.length; start += size) {
   chunks.push(Uint8Array.prototype.slice.call(stream, start, start + size))
 }
-count(chunks.slice(0, chunks.length / 10))
+count(chunks.slice(0, chunks.length / 4))
 let best = Infinity
 let spent = 0
 for (let turn = 0; spent <= (turn > 1 ? READS_FOR : 3 * READS_FOR); turn++) {
