@@ -36,8 +36,8 @@ from tests.conftest import available_libraries, is_importable
 FOLDER = Path(__file__).parent / "servers"
 DEADLINE = 30.0
 SERVERS = ["uvicorn-httptools", "uvicorn-h11", "hypercorn", "granian", "node", "nginx"]
-FOR_BOTH_LIBRARIES = ["uvicorn-h11", "node"]
-"""All servers over one library: the other has the same engine below it."""
+TWO = ["uvicorn-h11", "node"]
+"""Those for what hangs on no server's ways, and those for httpx2: it has the same engine below it."""
 LARGE = random.Random(4).randbytes(4 * 1024 * 1024)
 PROMPT = "why is the sky über-blue?"
 
@@ -54,15 +54,21 @@ class Server(NamedTuple):
     http: str
     https: str
     short: str
-    trusting: ssl.SSLContext
+    authority: trustme.CA
+
+    def trusting(self) -> ssl.SSLContext:
+        """Give a new context that trusts it: the stock transports change those that they are given."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.authority.configure_trust(context)
+        return context
 
 
 class Certificate(NamedTuple):
-    """A certificate for servers, as files, and a context that trusts it."""
+    """A certificate for servers, as files, and who issued it."""
 
     chain: str
     key: str
-    trusting: ssl.SSLContext
+    authority: trustme.CA
 
 
 Ports = Mapping[str, int]
@@ -76,9 +82,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     chain, key = folder / "chain.pem", folder / "key.pem"
     chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     issued.private_key_pem.write_to_path(key)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    return Certificate(str(chain), str(key), trusting)
+    return Certificate(str(chain), str(key), authority)
 
 
 @contextmanager
@@ -223,7 +227,7 @@ def server(
 ) -> Server:
     ports = ports_of(request.param)
     urls = {kind: f"{'https' if kind == 'https' else 'http'}://127.0.0.1:{ports[kind]}" for kind in ports}
-    return Server(request.param, **urls, trusting=certificate.trusting)
+    return Server(request.param, **urls, authority=certificate.authority)
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +256,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pytest.param(library, name, id=f"{library}-{name}")
         for library in available_libraries()
         for name in names
-        if library == "httpx" or name in FOR_BOTH_LIBRARIES or names is not SERVERS
+        if library == "httpx" or name in TWO or names is not SERVERS
     ]
     metafunc.parametrize(("library", "server"), pairs, indirect=True)
 
@@ -369,8 +373,8 @@ async def ask(client: Any, asked: Asked) -> Any:
 
 
 def seen(response: Any) -> dict[str, Any]:
-    """Give what is the same whenever and over whatever connection it comes."""
-    changing = (b"date", b"x-port")
+    """Give what is the same whenever and over whatever connection it comes; nginx may undo small chunks."""
+    changing = (b"date", b"x-port", b"x-how")
     headers = [(name, value) for name, value in response.headers.raw if name.lower() not in changing]
     known = {name: response.extensions[name] for name in ("http_version", "reason_phrase")}
     return {"status": response.status_code, "headers": headers, "body": response.content, **known}
@@ -397,6 +401,7 @@ async def test_a_connection_that_either_closes_is_not_used_again(server: Server,
             assert port_of(await client.get("/length")) != first, name
 
 
+@against(*TWO)
 async def test_the_server_is_told_how_long_a_body_is_and_what(server: Server, library: ModuleType) -> None:
     async with client_of(library, server.http) as client:
         whole = await client.post("/echo", json={"a": "ü"})
@@ -409,6 +414,7 @@ async def test_the_server_is_told_how_long_a_body_is_and_what(server: Server, li
         assert (pieces.content, pieces.headers["x-how"]) == (b"onetwo", "chunked")
 
 
+@against("uvicorn-h11", "granian", "node", "nginx")
 async def test_megabytes_are_the_same_both_ways(server: Server, library: ModuleType) -> None:
     step = 100_000
     async with client_of(library, server.http) as client:
@@ -440,6 +446,7 @@ async def test_every_piece_comes_when_it_is_sent(server: Server, library: Module
                     await anext(pieces)
 
 
+@against("uvicorn-httptools", "node")
 async def test_fifty_streams_at_once_each_get_all_that_is_said(server: Server, library: ModuleType) -> None:
     room, ports = new_room(), set()
     said = (b": welcome\n\n", b"data: 1\n\n", b"data: 2\n\n", b"")
@@ -479,6 +486,7 @@ async def test_the_server_sees_a_client_that_leaves_in_the_middle(
             await until_nobody_listens(client, room)
 
 
+@against(*TWO)
 async def test_the_server_sees_a_client_that_is_cancelled(server: Server, library: ModuleType) -> None:
     room = new_room()
 
@@ -497,6 +505,7 @@ async def test_the_server_sees_a_client_that_is_cancelled(server: Server, librar
             await until_nobody_listens(client, room)
 
 
+@against(*TWO)
 async def test_a_silent_stream_is_a_read_timeout(server: Server, library: ModuleType) -> None:
     room = new_room()
     with anyio.fail_after(DEADLINE):
@@ -517,14 +526,7 @@ async def test_a_body_cut_short_is_an_error(server: Server, library: ModuleType,
 # --- connections ---
 
 
-async def test_many_requests_one_after_another_use_one_connection(
-    server: Server, library: ModuleType
-) -> None:
-    async with client_of(library, server.http) as client:
-        ports = {port_of(await client.get("/length")) for _ in range(30)}
-    assert len(ports) == 1
-
-
+@against(*TWO)
 async def test_many_requests_at_once_use_few_connections(server: Server, library: ModuleType) -> None:
     ports = []
 
@@ -542,11 +544,11 @@ async def test_many_requests_at_once_use_few_connections(server: Server, library
     assert len(set(ports)) <= 10
 
 
-def is_open(port: str) -> bool:
-    """Tell whether the connection from a port of this machine is open at both ends (Linux)."""
-    ours = f"0100007F:{int(port):04X}"
+def is_open(port: str, server: str) -> bool:
+    """Tell whether the connection from a port to a server, both of this machine, is open here (Linux)."""
+    ends = [f"0100007F:{int(number):04X}" for number in (port, server.rpartition(":")[2])]
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return any(row[1] == ours and row[3] == "01" for row in rows)
+    return any(row[1:4] == [*ends, "01"] for row in rows)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="tells whether a connection is open by /proc")
@@ -556,7 +558,7 @@ async def test_a_request_just_works_after_the_server_closed_idle_connections(
     with anyio.fail_after(DEADLINE):
         async with client_of(library, server.short, keepalive_expiry=DEADLINE) as client:
             first = port_of(await client.post("/echo", content=b"hello"))
-            while is_open(first):  # noqa: ASYNC110 - of another process
+            while is_open(first, server.short):  # noqa: ASYNC110 - of another process
                 await anyio.sleep(0.01)
             assert port_of(await client.post("/echo", content=b"hello")) != first
 
@@ -567,7 +569,7 @@ async def test_a_request_just_works_after_the_server_closed_idle_connections(
 async def test_tls_carries_the_same(server: Server, library: ModuleType) -> None:
     room = new_room()
     with anyio.fail_after(DEADLINE):
-        async with client_of(library, server.https, verify=server.trusting) as client:
+        async with client_of(library, server.https, verify=server.trusting()) as client:
             ports = {port_of(await ask(client, asked)) for _, asked in asked_of(server, ASKED)}
             assert len(ports) == 1
             assert (await client.post("/echo", content=LARGE)).content == LARGE
@@ -583,8 +585,9 @@ async def test_tls_carries_the_same(server: Server, library: ModuleType) -> None
             await until_nobody_listens(client, room)
 
 
+@against(*TWO)
 async def test_a_certificate_that_no_one_trusts_is_refused(server: Server, library: ModuleType) -> None:
-    async with client_of(library, server.https, verify=ssl.create_default_context()) as client:
+    async with client_of(library, server.https, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as client:
         with (
             anyio.fail_after(DEADLINE),
             pytest.raises(library.ConnectError, match="CERTIFICATE_VERIFY_FAILED"),
@@ -592,14 +595,27 @@ async def test_a_certificate_that_no_one_trusts_is_refused(server: Server, libra
             await client.get("/length")
 
 
+@pytest.mark.xfail(reason="the context's own ALPN is used, and the server speaks HTTP/2")
+@against("hypercorn")
+async def test_a_context_that_offers_http_2_as_well_is_for_http_1_here(
+    server: Server, library: ModuleType
+) -> None:
+    context = server.trusting()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with client_of(library, server.https, verify=context) as client:
+        with anyio.fail_after(DEADLINE):
+            response = await client.get("/length")
+    assert (response.text, response.http_version) == ("hello", "HTTP/1.1")
+
+
 # --- event streams, end to end ---
 
 
 async def check_feed(events: anysse.EventStream) -> None:
-    """Read the feed, which takes three connections."""
+    """Read the feed, which takes two connections."""
     received = [(event.id, event.data) async for event in events]
-    assert received == [(str(number), str(number)) for number in range(1, 31)]
-    assert (events.status, events.statistics().connections) == ("completed", 3)
+    assert received == [(str(number), str(number)) for number in range(1, 21)]
+    assert (events.status, events.statistics().connections) == ("completed", 2)
 
 
 async def test_every_number_of_a_feed_comes_once(server: Server) -> None:
@@ -620,6 +636,7 @@ async def test_a_chat_uses_one_connection_for_all_its_turns(server: Server) -> N
     assert len(ports) == 1
 
 
+@against(*TWO)
 async def test_the_server_sees_a_reader_that_leaves(server: Server, library: ModuleType) -> None:
     room = new_room()
     with anyio.fail_after(DEADLINE):
@@ -634,7 +651,7 @@ async def test_the_server_sees_a_reader_that_leaves(server: Server, library: Mod
 async def test_streams_come_over_tls(server: Server, library: ModuleType) -> None:
     url = f"{server.https}/feed"
     with anyio.fail_after(DEADLINE):
-        async with client_of(library, "", verify=server.trusting) as client:
+        async with client_of(library, "", verify=server.trusting()) as client:
             async with anysse.open_stream(url, client=client) as events:
                 await check_feed(events)
 
@@ -645,7 +662,7 @@ async def test_streams_come_over_http_2_by_the_library_s_own_transport(
     server: Server, library: ModuleType
 ) -> None:
     with anyio.fail_after(DEADLINE):
-        async with library.AsyncClient(http2=True, verify=server.trusting) as client:
+        async with library.AsyncClient(http2=True, verify=server.trusting()) as client:
             assert (await client.get(f"{server.https}/length")).http_version == "HTTP/2"
             async with anysse.open_stream(f"{server.https}/feed", client=client) as events:
                 await check_feed(events)

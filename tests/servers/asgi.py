@@ -25,7 +25,7 @@ from urllib.parse import parse_qs
 
 SHORT = 0.05
 """Seconds for which an idle connection is kept where that is short."""
-LAST = 30
+LAST = 20
 EACH = 10
 """How many numbers of the feed come over one connection."""
 TEXT = b"text/plain"

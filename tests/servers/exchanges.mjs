@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 
 const SHORT = 50; // milliseconds for which an idle connection is kept where that is short
-const LAST = 30;
+const LAST = 20;
 const EACH = 10; // numbers of the feed over one connection
 
 const rooms = new Map();
