@@ -132,11 +132,11 @@ def fanout(content: Content) -> Figure:
     """Draw what many streams cost, a row for each measurement and a column for each event loop."""
     measured = {
         "paced": ("cpu_us", "CPU of an event, µs"),
-        "one": ("delay_p50_us", "delay at the median, one stream, µs"),
-        "idle": ("kib", "memory of an open stream, KiB"),
-        "lap": ("cpu_per_stream_us", "CPU to open, read and close, µs"),
+        "one": ("delay_p50_us", "one stream: median delay, µs"),
+        "idle": ("kib", "memory of a stream, KiB"),
+        "lap": ("cpu_per_stream_us", "CPU to open, read, close, µs"),
     }
-    figure = Figure(figsize=(11, 13), layout="constrained")
+    figure = Figure(figsize=(12, 13), layout="constrained")
     grid = figure.subplots(len(measured), len(LOOPS), squeeze=False)
     for panels, (name, (figure_name, title)) in zip(grid, measured.items(), strict=True):
         for axes, on in zip(panels, LOOPS, strict=True):
@@ -145,9 +145,9 @@ def fanout(content: Content) -> Figure:
                 for case, peer, cost in found(content, figure_name, measured=name, on=on)
             ]
             bars(axes, rows)
-            axes.set_xscale("log")
-            axes.set_title(f"{title} · {on}", fontsize=9)
-    figure.supxlabel("peer, and how many streams (logarithmic; shorter is better)", fontsize=9)
+            axes.set_xticks([])
+            axes.set_title(f"{title} · {on}", fontsize=9, loc="left")
+    figure.supxlabel("each peer, and how many streams (shorter is better)", fontsize=9)
     return figure
 
 
