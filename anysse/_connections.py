@@ -1,7 +1,7 @@
 """Which connection carries what: opens them, has a request answered on each, keeps idle ones. No httpx."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Final, TypeAlias, TypeVar
@@ -263,13 +263,22 @@ class _Sending:
             for piece in body:
                 await self._send(piece)
         else:
-            async for piece in body:
-                await self._send(piece)
+            await self._send_pieces(aiter(body))
         if self._length is None:
             self._unsent += chunk_of(b"")
         elif self._sent != self._length:
             raise TransportFailure("LocalProtocolError", "the body is shorter than its Content-Length")
         await self._flush()
+
+    async def _send_pieces(self, pieces: AsyncIterator[bytes]) -> None:
+        try:
+            async for piece in pieces:
+                await self._send(piece)
+        finally:
+            # A generator that is left in its middle is for trio a mistake.
+            if isinstance(pieces, AsyncGenerator):
+                with anyio.move_on_after(CLOSE_GRACE, shield=True):
+                    await pieces.aclose()
 
     async def _send(self, piece: bytes) -> None:
         if not piece:  # as a chunk it would be the end

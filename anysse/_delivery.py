@@ -19,12 +19,17 @@ The last event ID is not always that of the last event: blocks without data move
 
 READ_SIZE = 65_536
 """Bytes of one read, at most."""
+PLACE_SIZE = 4096
+"""Bytes that each place of a mailbox stands for. What waits is cheapest where it is: as bytes, in the socket.
+
+As events, a few megabytes of it keep the garbage collector busy, and leave the processor's cache.
+"""
 
 
 class Mailbox:
     """One task puts batches, another takes them, in order.
 
-    At most ``size`` of them wait, and ``size`` times 64 KiB; a batch that is larger by itself waits alone.
+    At most ``size`` of them wait, and ``size`` times 4 KiB; a batch that is larger by itself waits alone.
 
     Cancelling either side at any moment loses no batch and doubles none.
     """
@@ -35,7 +40,7 @@ class Mailbox:
         self._low_mark = size // 2
         self._count = 0
         # Large events come of many reads: what waits is bounded in bytes, too.
-        self._capacity = size * READ_SIZE
+        self._capacity = size * PLACE_SIZE
         self._bytes = 0
         self._arrival: anyio.Event | None = None
         self._room: anyio.Event | None = None

@@ -36,7 +36,12 @@ _IS_VALUE: Final = re.compile(
     rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"
 ).fullmatch
 _IS_TARGET: Final = re.compile(rb"[\x21-\x7e\x80-\xff]+").fullmatch
-_MOST_LENGTH_DIGITS: Final = 18
+_PROTOCOL: Final = b"HTTP/1."
+_STATUS_LINE: Final = re.compile(
+    rb"(HTTP/1\.[01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r"
+).fullmatch
+_MOST_LENGTH_DIGITS: Final = 19
+_MOST_LENGTH: Final = 2**63 - 1
 
 
 class TransportFailure(Exception):
@@ -87,10 +92,10 @@ def request_body_length(headers: RawHeaders) -> int | None:
         if codings[0].lower() != b"chunked":
             _refuse("Transfer-Encoding can only be chunked")
         return None
-    length = lengths[0] if lengths else b"0"
-    if not length.isdigit() or len(length) > _MOST_LENGTH_DIGITS:
+    length = _length_of(lengths[0]) if lengths else 0
+    if length is None:
         _refuse("Content-Length is no number")
-    return int(length)
+    return length
 
 
 def chunk_of(data: bytes) -> bytes:
@@ -104,6 +109,11 @@ def _refuse(why: str) -> NoReturn:
 
 def _values(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
     return [value for name, value in headers if len(name) == len(wanted) and name.lower() == wanted]
+
+
+def _length_of(value: bytes) -> int | None:
+    is_length = value.isdigit() and len(value) <= _MOST_LENGTH_DIGITS and int(value) <= _MOST_LENGTH
+    return int(value) if is_length else None
 
 
 # --- a response ---
@@ -127,14 +137,15 @@ class ResponseParser:
 
     __slots__ = (
         "_fields",
+        "_has_head_ended",
+        "_has_message_ended",
         "_headers",
-        "_is_bodyless",
         "_is_delimited",
         "_is_of_head",
         "_parser",
         "_pieces",
-        "_reason",
-        "_start",
+        "_status_line",
+        "_unread",
         "_wasted",
         "failure",
         "head",
@@ -153,13 +164,14 @@ class ResponseParser:
         self.failure: TransportFailure | None = None
         """What is wrong with it; whoever feeds it is told once nothing of the body is left to give."""
         self._is_of_head = method == b"HEAD"
-        self._is_bodyless = False
         self._is_delimited = True  # else the end of the connection is that of the body
-        self._start: bytes | None = b""  # of the status line; None once that is known to be HTTP's
+        self._unread = bytearray()  # of a head that is not complete
+        self._status_line: re.Match[bytes] | None = None  # of that head
         self._headers: list[tuple[bytes, bytes]] = []
-        self._reason = b""
         self._fields = 0
         self._wasted = 0
+        self._has_head_ended = False  # as the parser sees it
+        self._has_message_ended = False
         self._pieces: list[bytes] = []
         # A function of C's: for a chunk nothing of Python's runs.
         self.on_body: Callable[[bytes], None] = self._pieces.append
@@ -171,10 +183,11 @@ class ResponseParser:
         Raises:
             TransportFailure: It is no response. What came of the body before that was given.
         """
-        if self._parser is not None:
-            if self._start is not None:
-                self._check_start(data)
-            self._parse(self._parser, data)
+        if self.failure is not None:
+            raise self.failure
+        rest = data if self.head is not None else self._after_heads(data)
+        if rest:
+            self._parse_body(rest)
         pieces = self._pieces
         if not pieces:
             self._waste(len(data))
@@ -193,30 +206,105 @@ class ResponseParser:
         if self.failure is not None:
             raise self.failure
         if self.head is None:
-            raise _malformed("the server closed the connection without an answer")
+            self._fail("the server closed the connection without an answer")
         if self._is_delimited and not self.is_complete:
-            raise _malformed("the server closed the connection in mid body")
+            self._fail("the server closed the connection in mid body")
         self.is_complete, self.is_reusable = True, False
 
     def release(self) -> None:
         """Let go of what parses, which holds on to this: a cycle less for the garbage collector."""
         self._parser = None
 
-    def _parse(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
+    # --- heads ---
+
+    def _after_heads(self, data: bytes) -> bytes:
+        """Take interim heads and the final one, and give what follows."""
+        raw = self._unread
+        while self.head is None and data:
+            seen = len(raw)
+            raw += data
+            while raw.startswith(b"\r\n"):  # RFC 9112, section 2.2, has it for requests
+                del raw[:2]
+            if self._status_line is None:
+                self._take_status_line(raw)
+            found = raw.find(b"\r\n\r\n", max(seen - 3, 0))
+            rest = 0 if found < 0 else len(raw) - found - 4
+            self._parse(data[: len(data) - rest])
+            if self.failure is not None:
+                raise self.failure
+            data = data[len(data) - rest :] if rest else b""
+            if found >= 0:
+                self._take_head()
+        return data
+
+    def _take_status_line(self, raw: bytearray) -> None:
+        """Refuse what is no HTTP as soon as that is known; llhttp takes RTSP and ICE, too."""
+        end = raw.find(b"\n")
+        self._status_line = _STATUS_LINE(bytes(raw[:end])) if end >= 0 else None
+        is_begun = _PROTOCOL.startswith(raw[: len(_PROTOCOL)]) or raw == b"\r"
+        if not is_begun or (end >= 0 and self._status_line is None):
+            self._fail("the server sent what is no HTTP/1.1 (its status line)")
+
+    def _take_head(self) -> None:
+        assert self._status_line is not None  # noqa: S101 - no head ends without
+        version, code, reason = self._status_line.groups(b"")
+        status = int(code)
+        if status == 101:
+            self._fail("the server switched protocols, though not asked to")
+        if not self._has_head_ended:
+            self._fail("the server sent what is no HTTP/1.1 (its head)")
+        self._frame(version, status)
+        if status >= 200:
+            # Without the space around it, of which llhttp leaves the one behind (RFC 9110, section 5.5).
+            headers = [(name, value.rstrip(b" \t")) for name, value in self._headers]
+            self.head = ResponseHead(version, status, reason, headers)
+        self._unread.clear()
+        self._status_line, self._headers = None, []
+        self._has_head_ended = self._has_message_ended = False
+
+    def _frame(self, version: bytes, status: int) -> None:
+        """Find out where the body ends (RFC 9112, section 6.3), beyond what llhttp looks at."""
+        codings = _values(self._headers, b"transfer-encoding")
+        lengths = _values(self._headers, b"content-length")
+        # A tab behind it, and llhttp takes it for another coding.
+        if codings and (
+            version != b"HTTP/1.1" or [coding.strip(b" ").lower() for coding in codings] != [b"chunked"]
+        ):
+            self._fail("the response has a Transfer-Encoding other than chunked")
+        if len(lengths) + len(codings) > 1:
+            self._fail("the response has more than one length")
+        if lengths and _length_of(lengths[0].strip(b" \t")) is None:
+            self._fail("the response has a Content-Length that is none")
+        if status < 200:
+            if codings or lengths:
+                self._fail("an interim response has a body")
+            return
+        is_bodyless = self._is_of_head or status in (204, 304)
+        self._is_delimited = bool(codings or lengths or is_bodyless)
+        self.is_complete = is_bodyless or self._has_message_ended
+        options = b",".join(_values(self._headers, b"connection")).lower().split(b",")
+        is_kept = version == b"HTTP/1.1" and b"close" not in (option.strip(b" \t") for option in options)
+        self.is_reusable = is_kept and self._is_delimited
+
+    # --- the body ---
+
+    def _parse_body(self, data: bytes) -> None:
+        if self.is_complete:  # What follows is no answer to a request of ours.
+            self.is_reusable = False
+        else:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        if self._parser is None:
+            return
         try:
-            parser.feed_data(data)
+            self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self.release()
-            self.is_reusable = False  # what follows a complete response is of no request of ours
-            if not self.is_complete and self.failure is None:
+            if self.is_complete:
+                self.is_reusable = False
+            elif self.failure is None:
                 self.failure = _malformed(f"the server sent what is no HTTP/1.1 ({exc})")
-        if self._is_bodyless:
-            self._have_no_body()
-
-    def _have_no_body(self) -> None:
-        """A HEAD's answer, a 204 and a 304 have none, though a parser may believe their length."""
-        self.is_reusable = self.is_reusable and not self._pieces
-        self._pieces.clear()
 
     def _waste(self, count: int) -> None:
         """Count bytes that brought nothing, or raise what is wrong with them."""
@@ -224,27 +312,14 @@ class ResponseParser:
         if self.failure is None and not self.is_complete and self._wasted > MAX_HEAD_SIZE:
             self.failure = _malformed(f"the server sent {MAX_HEAD_SIZE} bytes with nothing of a body")
         if self.failure is not None:
-            self.release()
             raise self.failure
 
-    def _check_start(self, data: bytes) -> None:
-        """Refuse the other protocols that llhttp takes."""
-        start = ((self._start or b"") + data).lstrip(b"\r\n")[:5]
-        self._start = start if len(start) < 5 else None
-        if not b"HTTP/".startswith(start):
-            self.failure = _malformed("the server sent what is no HTTP/1.1")
-            raise self.failure
-
-    # --- what httptools calls ---
+    # --- what httptools calls; what is raised ends the parsing ---
 
     def on_message_begin(self) -> None:
-        """A response begins; what is raised ends the parsing."""
+        """A response begins."""
         if self.is_complete:
             raise _malformed("the server answered more than it was asked")
-
-    def on_status(self, reason: bytes) -> None:
-        """A piece of the reason phrase."""
-        self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer."""
@@ -256,35 +331,12 @@ class ResponseParser:
 
     def on_headers_complete(self) -> None:
         """The end of a head."""
-        assert self._parser is not None  # noqa: S101 - it is what calls
-        status, version = self._parser.get_status_code(), self._parser.get_http_version()
-        if status == 101 or not 100 <= status <= 999:
-            self._fail(f"the server answered with the status {status:03}, though not asked to")
-        if version not in ("1.1", "1.0"):
-            self._fail(f"the server answered in HTTP/{version}")
-        if status < 200:
-            self._headers, self._reason = [], b""
-            return
-        self._frame(status, version)
-        self.is_reusable = self._parser.should_keep_alive()
-        self.head = ResponseHead(b"HTTP/" + version.encode(), status, self._reason, self._headers)
-        self.is_complete = self._is_bodyless
+        self._has_head_ended = True
 
     def on_message_complete(self) -> None:
         """The end of a response, or of an interim one."""
-        if self.head is not None:
-            self.is_complete = True
-
-    def _frame(self, status: int, version: str) -> None:
-        """Find out where the body ends (RFC 9112, section 6.3), beyond what llhttp looks at."""
-        codings = _values(self._headers, b"transfer-encoding")
-        lengths = _values(self._headers, b"content-length")
-        if codings and (version == "1.0" or b",".join(codings).lower() != b"chunked"):
-            self._fail("the response has a Transfer-Encoding other than chunked")
-        if len(lengths) + len(codings) > 1:
-            self._fail("the response has more than one length")
-        self._is_bodyless = self._is_of_head or status in (204, 304)
-        self._is_delimited = bool(codings or lengths or self._is_bodyless)
+        self._has_message_ended = True
+        self.is_complete = self.head is not None
 
     def _fail(self, reason: str) -> NoReturn:
         self.failure = _malformed(reason)

@@ -216,8 +216,8 @@ def open_stream(
         on_comment: Called with the text of every comment, as it is read.
         max_event_size: Bytes of one event's lines. A larger one is an ``EventTooLarge``.
         oversize: ``"skip"`` leaves larger events out instead.
-        buffer: How many reads, of at most 64 KiB each, may wait for the consumer before the server is held
-            back. An event that is larger than all of that waits alone.
+        buffer: How many reads may wait for the consumer before the server is held back, and how many times
+            4 KiB. A read that is larger than all of that waits alone, as does an event.
         https_only: Refuse ``http://``, but for literal loopback addresses.
         observers: Who is told of the stream's life.
 

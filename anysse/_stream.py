@@ -84,7 +84,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
 
     async def __anext__(self) -> T:
         # The short way: no checkpoint, but for one in every so many events.
-        while self._streak < FAIR_SHARE:
+        while self._streak < FAIR_SHARE or await self._let_others_run():
             event = next(self._pending, None) or self._next_buffered()
             if event is None:
                 break
@@ -106,6 +106,15 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
                 raise
             self._is_iterated = False
             raise StopAsyncIteration from None
+
+    async def _let_others_run(self) -> bool:
+        """Let other tasks have their turn; tell whether the stream is open still."""
+        if not self._is_closed:
+            with self._guard:
+                await checkpoint()
+        if not self._is_closed:  # closing leaves no short way
+            self._streak = 0
+        return not self._is_closed
 
     async def receive(self) -> T:
         """Wait for the next event.

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anysse import ServerSentEvent
-from anysse._delivery import READ_SIZE, Batch, Mailbox
+from anysse._delivery import PLACE_SIZE, Batch, Mailbox
 
 
 def batch(number: int) -> Batch:
@@ -34,7 +34,7 @@ def numbers(mailbox: Mailbox) -> list[int]:
 
 def test_what_waits_is_bounded_in_bytes_too() -> None:
     mailbox = Mailbox(4)
-    large = ([ServerSentEvent(data="large")], "1", 3 * READ_SIZE)
+    large = ([ServerSentEvent(data="large")], "1", 3 * PLACE_SIZE)
     assert mailbox.put_nowait(large)
     assert not mailbox.put_nowait(large)
     assert mailbox.put_nowait(batch(2))
@@ -45,7 +45,7 @@ def test_what_waits_is_bounded_in_bytes_too() -> None:
 
 def test_a_batch_above_the_bound_waits_alone() -> None:
     mailbox = Mailbox(1)
-    huge = ([ServerSentEvent(data="huge")], "1", 256 * READ_SIZE)
+    huge = ([ServerSentEvent(data="huge")], "1", 256 * PLACE_SIZE)
     assert mailbox.put_nowait(huge)
     assert not mailbox.put_nowait(batch(2))
     assert mailbox.take_nowait() == huge

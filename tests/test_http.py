@@ -17,7 +17,7 @@ from anyio.streams.tls import TLSListener
 
 import anysse
 from anysse import Timeouts
-from anysse._http import library_of, own_client
+from anysse._clients import library_of, own_client
 from tests.server import Connection, held, serve
 from tests.streams import (
     Answer,
