@@ -1,6 +1,6 @@
 """Runs all benchmarks, one after the other, and draws what they measured; a failure of one does not stop it.
 
-`python -m benchmarks.all` takes about an hour, most of it in `fanout` and `soak`, and wants a machine that
+`python -m benchmarks.all` takes an hour or two, most of it in `fanout` and `soak`. It wants a machine that
 does nothing else: then commit `benchmarks/results` and `docs/benchmarks`. `python -m benchmarks.all parse
 stream` runs these alone, and draws all.
 """

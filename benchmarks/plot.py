@@ -23,6 +23,7 @@ Content: TypeAlias = dict[str, Any]
 PAGES = ROOT / "docs" / "benchmarks"
 OURS, THEIRS, ON_NODE = "#c2410c", "#94a3b8", "#65a30d"
 MARKERS = "osv^D<>P"
+TIMES = (0.3, 0.5, 1, 2, 5, 10, 20)
 LOOPS = ("asyncio", "uvloop", "trio")
 
 
@@ -74,7 +75,7 @@ def parse(content: Content) -> Figure:
     sizes, corpora = values(content, "pieces"), values(content, "corpus")
     peers = list(dict.fromkeys(result["peer"] for result in content["results"]))
     figure = Figure(figsize=(11, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
     for axes, size in zip(panels, sizes, strict=True):
         axes.axvline(1, color=THEIRS, linewidth=1)
         for number, peer in enumerate(peers):
@@ -95,6 +96,8 @@ def parse(content: Content) -> Figure:
                 **style,
             )
         axes.set_xscale("log")
+        axes.set_xticks(TIMES, [f"{times:g}" for times in TIMES])
+        axes.minorticks_off()
         axes.set_title(f"in pieces of {size}", fontsize=9)
         axes.grid(axis="y", color="#e2e8f0")
         plain(axes)
