@@ -53,8 +53,8 @@ class Server(NamedTuple):
     name: str
     http: str
     https: str
-    short: str
     authority: trustme.CA
+    short: str = ""
 
     def trusting(self) -> ssl.SSLContext:
         """Give a new context that trusts it: the stock transports change those that they are given."""
@@ -252,11 +252,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "library" not in metafunc.fixturenames:
         metafunc.parametrize("server", names, indirect=True)
         return
+    few = [name for name in names if name in TWO] or names
     pairs = [
         pytest.param(library, name, id=f"{library}-{name}")
         for library in available_libraries()
-        for name in names
-        if library == "httpx" or name in TWO or names is not SERVERS
+        for name in (names if library == "httpx" else few)
     ]
     metafunc.parametrize(("library", "server"), pairs, indirect=True)
 
@@ -551,6 +551,7 @@ def is_open(port: str, server: str) -> bool:
     return any(row[1:4] == [*ends, "01"] for row in rows)
 
 
+@against("uvicorn-httptools", "uvicorn-h11", "node", "nginx")
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="tells whether a connection is open by /proc")
 async def test_a_request_just_works_after_the_server_closed_idle_connections(
     server: Server, library: ModuleType

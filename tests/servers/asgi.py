@@ -1,9 +1,10 @@
 """Servers of other makes, one application behind each: uvicorn with both of its parsers, hypercorn, granian.
 
 A process of its own: `asgi.py CERTIFICATE KEY` prints a line of JSON once connections are taken, and ends at
-SIGTERM. The line has the ports of each server that is installed, `{"hypercorn": {"http": 1, "https": 2,
-"short": 3}}`, where "short" keeps an idle connection for a moment only. `exchanges.mjs` answers the same, in
-Node; `tests/test_transport_servers.py` talks to both. It knows nothing of anysse.
+SIGTERM. The line has the ports of each server that is installed, `{"uvicorn-h11": {"http": 1, "https": 2,
+"short": 3}}`. "short" keeps an idle connection for a moment only; it is missing where one that has just been
+opened would be closed as soon. `exchanges.mjs` answers the same, in Node; `tests/test_transport_servers.py`
+talks to both. It knows nothing of anysse.
 """
 
 # ruff: noqa: INP001, T201 - a program, which prints
@@ -199,8 +200,8 @@ class Application:
 # --- how each of them is run: a thread and an event loop for each port ---
 
 Stop = threading.Event
-Serve = Callable[[socket.socket, bool, bool], Callable[[Stop], Awaitable[None]]]
-"""Takes a listener, whether it speaks TLS, and whether idle connections are closed soon."""
+Serve = Callable[[socket.socket, str], Callable[[Stop], Awaitable[None]]]
+"""Takes a listener, and which kind of port it is."""
 
 
 async def stopped(stop: Stop) -> None:
@@ -211,16 +212,16 @@ def uvicorn_with(parser: str, files: tuple[str, str]) -> Serve:
     """Run uvicorn."""
     import uvicorn
 
-    def prepared(listener: socket.socket, secure: bool, short: bool) -> Callable[[Stop], Awaitable[None]]:
+    def prepared(listener: socket.socket, kind: str) -> Callable[[Stop], Awaitable[None]]:
         config = uvicorn.Config(
             Application(),
             http=parser,  # type: ignore[arg-type]
             log_level="critical",
             lifespan="off",
-            timeout_keep_alive=SHORT if short else 60,  # type: ignore[arg-type]
+            timeout_keep_alive=SHORT if kind == "short" else 60,  # type: ignore[arg-type]
             timeout_graceful_shutdown=1,
-            ssl_certfile=files[0] if secure else None,
-            ssl_keyfile=files[1] if secure else None,
+            ssl_certfile=files[0] if kind == "https" else None,
+            ssl_keyfile=files[1] if kind == "https" else None,
         )
         server = uvicorn.Server(config)
 
@@ -240,13 +241,13 @@ def hypercorn(files: tuple[str, str]) -> Serve:
     import hypercorn.asyncio
     from hypercorn.config import Config
 
-    def prepared(listener: socket.socket, secure: bool, short: bool) -> Callable[[Stop], Awaitable[None]]:
+    def prepared(listener: socket.socket, kind: str) -> Callable[[Stop], Awaitable[None]]:
         config = Config()
         config.bind = [f"fd://{listener.detach()}"]
         config.loglevel = "CRITICAL"
-        config.keep_alive_timeout = SHORT if short else 60
+        config.keep_alive_timeout = 60
         config.graceful_timeout = 0.1
-        if secure:
+        if kind == "https":
             config.certfile, config.keyfile = files
         application: Any = Application()
 
@@ -261,10 +262,9 @@ def hypercorn(files: tuple[str, str]) -> Serve:
 def granian(files: tuple[str, str]) -> Serve:
     """Run granian."""
     from granian.constants import Interfaces
-    from granian.http import HTTP1Settings
     from granian.server.embed import Server
 
-    def prepared(listener: socket.socket, secure: bool, short: bool) -> Callable[[Stop], Awaitable[None]]:
+    def prepared(listener: socket.socket, kind: str) -> Callable[[Stop], Awaitable[None]]:
         port = listener.getsockname()[1]
 
         async def serve(stop: Stop) -> None:
@@ -274,9 +274,8 @@ def granian(files: tuple[str, str]) -> Serve:
                 port,
                 interface=Interfaces.ASGINL,
                 log_enabled=False,
-                http1_settings=HTTP1Settings(header_read_timeout=int(SHORT * 1000)) if short else None,
-                ssl_cert=Path(files[0]) if secure else None,
-                ssl_key=Path(files[1]) if secure else None,
+                ssl_cert=Path(files[0]) if kind == "https" else None,
+                ssl_key=Path(files[1]) if kind == "https" else None,
             )
             serving = asyncio.create_task(server.serve())
             await stopped(stop)
@@ -328,11 +327,12 @@ def main(*files: str) -> None:
     threads = []
     listeners = []
     for name, serve in servers((certificate, key)):
-        for kind in ("http", "https", "short"):
+        kinds = ("http", "https", "short") if name.startswith("uvicorn") else ("http", "https")
+        for kind in kinds:
             listener = listen(is_only_bound=name == "granian")
             listeners.append(listener)
             ports[name][kind] = listener.getsockname()[1]
-            run = serve(listener, kind == "https", kind == "short")
+            run = serve(listener, kind)
             threads.append(threading.Thread(target=lambda run=run: asyncio.run(run(stop))))  # type: ignore[misc]
     for thread in threads:
         thread.start()
