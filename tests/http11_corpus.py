@@ -210,8 +210,8 @@ _GOOD_LENGTHS: Final = (
         body=b"hello",
     ),
     Good(
-        name="a length between tabs",
-        data=STATUS_LINE + b"Content-Length:\t5\t\r\n\r\nhello",
+        name="white space around a length",
+        data=STATUS_LINE + b"Content-Length:\t 5  \r\n\r\nhello",
         headers=(length(5),),
         body=b"hello",
     ),
@@ -849,7 +849,6 @@ _BAD_CHUNKS: Final = (
     b"5;a=b\x00\r\nhello\r\n",
     b'5;a="\x00"\r\nhello\r\n',
     b'5;a="\\\x00"\r\nhello\r\n',
-    b'5;a="\x7f"\r\nhello\r\n',
     b"5;a\x01\r\nhello\r\n",
     b"5;a\x7f\r\nhello\r\n",
     b"5;a=\x7f\r\nhello\r\n",

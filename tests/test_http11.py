@@ -105,7 +105,7 @@ def test_only_what_may_be_reused_is_called_so() -> None:
         for case in GOOD
         for pieces in every_split(case.data)
         for outcome in [read(pieces, method=case.method, at_end=case.until_close)]
-        if not case.surplus and outcome.is_reusable is not case.is_reusable is not None
+        if not case.surplus and case.is_reusable not in (None, outcome.is_reusable)
     ]
     assert wrong == []
 
@@ -118,7 +118,7 @@ def test_what_follows_a_response_in_the_same_read_is_dropped_and_the_connection_
             pieces = [case.data[:at], case.data[at:] + case.surplus]
             outcome = read(pieces, method=case.method)
             assert is_as_it_should_be(case, outcome), (case.name, at, outcome)
-            assert outcome.is_reusable is case.is_reusable or case.is_reusable is None, (case.name, at)
+            assert case.is_reusable in (None, outcome.is_reusable), (case.name, at)
 
 
 def test_what_is_refused_is_refused_however_it_is_split_and_before_the_connection_ends() -> None:
@@ -290,7 +290,9 @@ def responses(draw: st.DrawFn) -> Model:
 def _fields(draw: st.DrawFn, fields: list[tuple[bytes, bytes]]) -> bytes:
     lines = []
     for name, value in fields:
-        after = b"" if (name, value) == CHUNKED else draw(SPACE)  # llhttp knows none but spaces there
+        after = draw(SPACE)
+        if name.lower() in RESERVED:
+            after = after.replace(b"\t", b" ")  # llhttp knows no tabs there
         lines.append(b"%b:%b%b%b\r\n" % (name, draw(SPACE), value, after))
     return b"".join(lines)
 
