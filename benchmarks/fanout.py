@@ -9,7 +9,8 @@ Six measurements, each of one peer in a process of its own, the server in anothe
 - `lap`: N streams opened, four events of each read, one a second, once all are open, and then their ends,
   which leave the connections open: CPU time of one stream.
 - `leave`: the same, but the server ends nothing: the reader leaves after its fourth event.
-- `growth`: `lap` with few and with many streams, the garbage collector on and off.
+- `growth`: `lap` with few and with many streams, which have as many events a second together, the garbage
+  collector on and off.
 
 `anysse` is one StreamClient, `anysse-open` is `open_stream` without a client, `anysse-transport` is httpx's
 client over our transport; the others share one client of theirs, without bounds. `aiohttp` only splits
@@ -73,15 +74,14 @@ class Measurement:
     streams: tuple[int, ...]
     quick: tuple[int, ...]
     figures: dict[str, str]
-    rates: tuple[float, ...] = ()
+    rates: tuple[float, ...]
     backends: tuple[str, ...] = BACKENDS
     collectors: tuple[str, ...] = ("on",)
 
     def cases(self) -> Iterator[tuple[Case, float]]:
         """Give its cases, and the rate of each."""
-        rates = self.rates or (10.0,) * len(self.streams)
         for backend in self.backends:
-            for streams, rate in zip(self.streams, rates, strict=True):
+            for streams, rate in zip(self.streams, self.rates, strict=True):
                 for collector in self.collectors:
                     yield self._case(backend, streams, collector), rate
 
@@ -114,6 +114,7 @@ MEASUREMENTS = (
         what="idle",
         streams=(1500, 5000),
         quick=(600,),
+        rates=(1.0, 1.0),
         figures={"kib": "KiB/stream", "open_us": "CPU to open, µs"},
     ),
     Measurement(name="lap", what="lap", streams=(1500,), quick=(300,), rates=(1.0,), figures=LAP),
@@ -123,7 +124,7 @@ MEASUREMENTS = (
         what="lap",
         streams=(500, 5000),
         quick=(100, 1000),
-        rates=(1.0, 1.0),
+        rates=(4.0, 0.4),
         figures=LAP,
         backends=("asyncio", "trio"),
         collectors=("on", "off"),
@@ -165,7 +166,8 @@ def chosen(options: argparse.Namespace) -> Iterator[Measurement]:
         rates = measurement.rates[:count]
         if options.streams:
             streams = tuple(map(int, options.streams.split(",")))
-            rates = (measurement.rates[0],) * len(streams) if rates else ()
+            known = dict(zip(measurement.streams, measurement.rates, strict=True))
+            rates = tuple(known.get(number, measurement.rates[0]) for number in streams)
         backends = tuple(options.on.split(",")) if options.on else measurement.backends
         yield replace(measurement, streams=streams, rates=rates, backends=backends)
 
