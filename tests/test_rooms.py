@@ -17,6 +17,7 @@ FLOOR_0 = ("_redact", "_events", "_errors", "_check")
 FLOOR_1 = (
     "_answer",
     "_decode",
+    "_http11",
     "_inflate",
     "_intake",
     "_observer",
@@ -30,14 +31,29 @@ FLOOR_1 = (
 PURE = {*FLOOR_0, *FLOOR_1, "_session", "_plan"}
 """No clock, no I/O, no event loop, no HTTP client: what these do is tested as plain values."""
 
-LOWER = {*FLOOR_0, *FLOOR_1, "_log", "_types"}
-FLOOR_2 = {"_clock", "_session", "_plan", "_groups", "_unwind", "_delivery", "_request", "_http"}
+ENGINE = {"_http11", "_wire", "_connections"}
+"""The transport, as far as it knows neither httpx nor httpx2; what dresses it for them alone knows it."""
+LOWER = {*FLOOR_0, *FLOOR_1, "_log", "_types"} - ENGINE
+FLOOR_2 = {
+    "_clients",
+    "_clock",
+    "_delivery",
+    "_groups",
+    "_http",
+    "_plan",
+    "_request",
+    "_session",
+    "_transport",
+    "_unwind",
+}
+"""But for the engine."""
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     # room: (rooms it may know, third parties it may know)
     **{room: (set(FLOOR_0[:place]), set()) for place, room in enumerate(FLOOR_0)},
     "_log": (set(), set()),
     **{room: (set(FLOOR_0), set()) for room in FLOOR_1},
     "_decode": (set(FLOOR_0), {"typing_extensions"}),
+    "_http11": (set(), {"httptools"}),
     "_intake": ({*FLOOR_0, "_parser"}, set()),
     "_observer": ({*FLOOR_0, "_options"}, set()),
     "_types": ({"_observer"}, set()),
@@ -48,7 +64,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_unwind": (set(), {"anyio"}),
     "_delivery": (LOWER, {"anyio"}),
     "_request": (LOWER, set()),
-    "_http": ({*LOWER, "_request", "_unwind"}, {"anyio", "httpx", "httpx2"}),
+    "_wire": ({"_http11"}, {"anyio"}),
+    "_connections": ({"_http11", "_wire"}, {"anyio"}),
+    "_transport": ({*LOWER, *ENGINE}, {"httpx", "httpx2"}),
+    "_clients": ({*LOWER, "_transport"}, {"httpx", "httpx2"}),
+    "_http": ({*LOWER, "_request", "_transport", "_unwind"}, {"anyio"}),
     "_reader": ({*LOWER, *FLOOR_2}, {"anyio"}),
     "_stream": ({*LOWER, *FLOOR_2, "_reader"}, {"anyio"}),
     "_open": ({*LOWER, *FLOOR_2, "_stream"}, {"anyio"}),
@@ -64,7 +84,18 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "decoders": ({"_decode"}, set()),
     "__init__": (
-        {*LOWER, "_client", "_handle", "_handlers", "_limits", "_open", "_read", "_stream", "decoders"},
+        {
+            *LOWER,
+            "_client",
+            "_handle",
+            "_handlers",
+            "_limits",
+            "_open",
+            "_read",
+            "_stream",
+            "_transport",
+            "decoders",
+        },
         set(),
     ),
     "__main__": ({"cli"}, set()),
@@ -144,6 +175,12 @@ def test_third_parties_are_known_where_the_table_says(path: Path) -> None:
 def test_pure_rooms_know_no_clock_and_no_io(path: Path) -> None:
     if room_of(path) in PURE:
         assert not outsiders_of(path) & NOT_PURE
+
+
+@each_source
+def test_the_engine_knows_no_library_of_http_not_even_its_types(path: Path) -> None:
+    if room_of(path) in ENGINE:
+        assert not outsiders_of(path) & TYPES_ONLY
 
 
 @each_source
