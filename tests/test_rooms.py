@@ -31,7 +31,7 @@ FLOOR_1 = (
 PURE = {*FLOOR_0, *FLOOR_1, "_session", "_plan"}
 """No clock, no I/O, no event loop, no HTTP client: what these do is tested as plain values."""
 
-ENGINE = {"_http11", "_wire", "_connections"}
+ENGINE = {"_http11", "_asyncio", "_wire", "_connections"}
 """The transport, as far as it knows neither httpx nor httpx2; what dresses it for them alone knows it."""
 LOWER = {*FLOOR_0, *FLOOR_1, "_log", "_types"} - ENGINE
 FLOOR_2 = {
@@ -45,6 +45,7 @@ FLOOR_2 = {
     "_session",
     "_transport",
     "_unwind",
+    "_wakeup",
 }
 """But for the engine."""
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
@@ -62,11 +63,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_clock": (set(), {"anyio"}),
     "_groups": (set(), {"anyio"}),
     "_unwind": (set(), {"anyio"}),
-    "_delivery": (LOWER, {"anyio"}),
+    "_wakeup": (set(), {"anyio"}),
+    "_delivery": ({*LOWER, "_wakeup"}, {"anyio"}),
     "_request": (LOWER, set()),
-    "_wire": ({"_http11"}, {"anyio"}),
+    "_asyncio": (set(), {"anyio"}),
+    "_wire": ({"_asyncio", "_http11"}, {"anyio"}),
     "_connections": ({"_http11", "_wire"}, {"anyio"}),
-    "_transport": ({*LOWER, *ENGINE}, {"httpx", "httpx2"}),
+    "_transport": ({*LOWER, "_connections", "_http11", "_wire"}, {"httpx", "httpx2"}),
     "_clients": ({*LOWER, "_transport"}, {"httpx", "httpx2"}),
     "_http": ({*LOWER, "_request", "_transport", "_unwind"}, {"anyio"}),
     "_reader": ({*LOWER, *FLOOR_2}, {"anyio"}),
