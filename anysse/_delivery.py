@@ -10,6 +10,7 @@ from typing import TypeAlias
 import anyio
 
 from ._events import ServerSentEvent
+from ._wakeup import Wakeup, wakeups
 
 Batch: TypeAlias = tuple[Sequence[ServerSentEvent], str, int]
 """Events of one read or more, the last event ID after them, and of how many bytes they are.
@@ -42,8 +43,9 @@ class Mailbox:
         # Large events come of many reads: what waits is bounded in bytes, too.
         self._capacity = size * PLACE_SIZE
         self._bytes = 0
-        self._arrival: anyio.Event | None = None
-        self._room: anyio.Event | None = None
+        self._make_wakeup = wakeups()
+        self._arrival: Wakeup | None = None
+        self._room: Wakeup | None = None
         self._late: Batch | None = None
         self.is_finished = False
         """Whether no more will come."""
@@ -56,7 +58,7 @@ class Mailbox:
         """
         try:
             while not self.put_nowait(batch):
-                self._room = anyio.Event()
+                self._room = self._make_wakeup()
                 await self._room.wait()
         except BaseException:
             self._late = batch
@@ -109,9 +111,14 @@ class Mailbox:
             self._room = None
         return batch
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be taken."""
+        return not self._count
+
     async def wait(self) -> None:
         """Wait until something changed: a batch came, or no more will."""
-        self._arrival = anyio.Event()
+        self._arrival = self._make_wakeup()
         await self._arrival.wait()
 
     def finish(self) -> None:

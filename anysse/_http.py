@@ -81,7 +81,9 @@ class Exchange:
         """What reading may fail with; ``translate`` makes it an error of ours."""
         self.translate = translate
         # The stream itself, and not aiter_raw(): two generators less for each chunk. Ours has none at all.
-        self._raw: AsyncIterator[bytes] = aiter(response.extensions.get(BODY, response.stream))
+        bare = response.extensions.get(BODY)
+        self._is_bare = bare is not None
+        self._raw: AsyncIterator[bytes] = aiter(bare or response.stream)  # type: ignore[arg-type]
         self.chunks = self._raw
         """The body as it comes, decompressed; a plain one with no layer of ours around each chunk."""
         self.head = StreamResponse(
@@ -123,7 +125,8 @@ class Exchange:
         """Give the connection back where the body was read to its end, else close it."""
         with anyio.move_on_after(CLOSE_GRACE, shield=True):
             try:
-                await unwind(self._raw)
+                if not self._is_bare:
+                    await unwind(self._raw)
             finally:
                 with suppress(*self.errors):
                     await self._response.aclose()

@@ -249,7 +249,7 @@ def open_stream(
     plan = StreamPlan(
         url=str(first.url),
         kind=default_kind(first.method, done) if kind is None else kind,
-        last_event_id=last_event_id or template.initial_last_event_id,
+        last_event_id=last_event_id or template.check_given_id(),
         timeouts=times,
         retry=retry,
         resend=resend,

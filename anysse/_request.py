@@ -139,6 +139,8 @@ class RequestTemplate:
     _content_type: str | None = None
     """What goes with a body that was made of ``data`` or ``json``."""
     _once: OnceBody | None = None
+    _given_id: str = ""
+    """The last event ID that the last request had before the stream's own took its place."""
     _jar_cookie: str | None = None
     """What the cookie jar put on the last request; any other ``Cookie`` is somebody's own."""
 
@@ -189,6 +191,7 @@ class RequestTemplate:
         check_url(str(request.url if self._is_request else self.given), request.url)
         self._jar_cookie = None if self._has_own_cookie else request.headers.get("cookie")
         self._dress(request)
+        self._given_id = str(request.headers.get("last-event-id", ""))
         self._set_last_event_id(request, last_event_id)
         if self._is_read_once(request):
             self._once = OnceBody(request.stream)  # type: ignore[arg-type]
@@ -221,17 +224,14 @@ class RequestTemplate:
         """Whether the body was read, and cannot be read again."""
         return self._once is not None and self._once.is_spent
 
-    @property
-    def initial_last_event_id(self) -> str:
-        """The ``Last-Event-ID`` that the caller put among the headers, or the empty string.
+    def check_given_id(self) -> str:
+        """Give the ``Last-Event-ID`` that the caller put among the headers, or the empty string; once built.
 
         Raises:
             InvalidRequest: It cannot be sent.
         """
-        request = self._copied() if self._is_request else self._built()
-        last_event_id = str(request.headers.get("last-event-id", ""))
-        check_last_event_id(last_event_id, "headers")
-        return last_event_id
+        check_last_event_id(self._given_id, "headers")
+        return self._given_id
 
     # --- for each redirect ---
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import length_hint
 from typing import Final, Generic, NoReturn, final
 
 import anyio
@@ -87,6 +88,8 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         while self._streak < FAIR_SHARE or await self._let_others_run():
             event = next(self._pending, None) or self._next_buffered()
             if event is None:
+                if await self._has_waited():
+                    continue
                 break
             self._streak += 1
             if self._decode is None:  # as in _handed_out, whose call would cost more than all of this
@@ -116,6 +119,16 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             self._streak = 0
         return not self._is_closed
 
+    async def _has_waited(self) -> bool:
+        """Wait until something changes, which lets others run as well; not at the end of the stream."""
+        if self._mailbox.is_finished:
+            return False
+        with self._guard:
+            await self._mailbox.wait()
+        if not self._is_closed:
+            self._streak = 0
+        return True
+
     async def receive(self) -> T:
         """Wait for the next event.
 
@@ -131,8 +144,9 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         if self._is_closed:
             raise anyio.ClosedResourceError
         with self._guard:
-            # Not between taking an event and recording it: a cancellation would lose it.
-            await checkpoint()
+            if self._is_anything_here:  # else it waits, which is a checkpoint as well
+                # Not between taking an event and recording it: a cancellation would lose it.
+                await checkpoint()
             while not self._is_closed:
                 self._streak = 0
                 item = self._next_item()
@@ -195,6 +209,11 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         except anyio.EndOfStream as exc:
             self._bug = exc
             raise
+
+    @property
+    def _is_anything_here(self) -> bool:
+        """Whether there are events, or the end, without waiting."""
+        return bool(length_hint(self._pending)) or not self._mailbox.is_empty or self._mailbox.is_finished
 
     def _next_buffered(self) -> ServerSentEvent | None:
         """Take batches until one has an event; None where that needs waiting, or is the end."""

@@ -34,8 +34,8 @@ class StreamingTransport(_Transport):
     with a thousand streams than with one. It has no bound on connections in use. A stream of which the peer
     vanished without a word is found out within two minutes, by TCP keep-alive.
 
-    ``open_stream`` and ``StreamClient`` use it where no client is passed. It reads no environment: for
-    proxies, HTTP/2 and Unix sockets use the libraries' own transports.
+    ``open_stream`` and ``StreamClient`` use it where no client is passed. For proxies, which it does
+    not look for in the environment, HTTP/2 and Unix sockets use the libraries' own transports.
 
     It is stricter than theirs about what could be taken for another message (RFC 9112, section 11.2):
     repeated lengths, a length beside ``chunked``, folded headers, bare line feeds and the like are a
@@ -125,7 +125,6 @@ class NetworkStream:
 def tls_context(library: ModuleType, *, verify: bool = True) -> ssl.SSLContext:
     """Give the library's own context, one for all: loading certificates takes longer than a handshake."""
     context: ssl.SSLContext = library.create_ssl_context(verify=verify)
-    context.set_alpn_protocols(["http/1.1"])
     return context
 
 

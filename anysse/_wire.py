@@ -4,7 +4,7 @@ import select
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, NoReturn, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
@@ -14,8 +14,8 @@ from ._http11 import FailureKind, TransportFailure
 
 Result = TypeVar("Result")
 
-READ_SIZE: Final = 65_536
-"""Bytes of one read, at most."""
+READ_SIZE: Final = 262_144
+"""Bytes of one read, at most: what asyncio reads at once."""
 CLOSE_GRACE: Final = 2.0
 """Seconds that closing may take once it is shielded."""
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
@@ -38,14 +38,15 @@ class Wire:
     Made before it is connected, so that whoever is cancelled meanwhile has something to close.
     """
 
-    __slots__ = ("_ssl_object", "_stream", "idle_since", "is_broken", "is_closed", "origin")
+    __slots__ = ("_socket_stream", "_ssl_object", "_stream", "idle_since", "is_broken", "is_closed", "origin")
 
     def __init__(self, origin: Origin) -> None:
         self.origin: Final = origin
         self.idle_since = 0.0
         self.is_closed = False
         self.is_broken = False
-        self._stream: ByteStream
+        self._socket_stream: ByteStream
+        self._stream: ByteStream  # that, or the one of TLS on it
         self._ssl_object: ssl.SSLObject | None = None
 
     async def connect(self, seconds: float | None) -> None:
@@ -56,12 +57,13 @@ class Wire:
             )
         except OSError as exc:
             _fail("ConnectError", exc)
-        self._stream = stream
+        self._stream = self._socket_stream = _always_read(stream)
         _set_options(stream.extra(SocketAttribute.raw_socket))
 
     async def start_tls(self, context: ssl.SSLContext, seconds: float | None) -> None:
         """Shake hands."""
         name = self.origin.server_hostname
+        context.set_alpn_protocols(["http/1.1"])  # as httpcore does: another client may have asked for h2
         try:
             stream = await _in_time(
                 seconds,
@@ -85,7 +87,7 @@ class Wire:
             _fail("WriteError", exc)
 
     async def receive(self, seconds: float | None) -> bytes:
-        """Give all that came, up to 64 KiB; nothing is the end."""
+        """Give all that came, up to 256 KiB; nothing is the end."""
         try:
             if seconds is None:
                 data = await self._stream.receive(READ_SIZE)
@@ -111,7 +113,20 @@ class Wire:
 
     def is_quiet(self) -> bool:
         """Whether nothing came, nor the end, that nobody has read: else it is of no use any more."""
-        return not self.is_broken and not _is_readable(self._stream.extra(SocketAttribute.raw_socket))
+        return not self.is_broken and not self._has_read_ahead() and not _is_readable(self._socket_stream)
+
+    def _has_read_ahead(self) -> bool:
+        if self._ssl_object is not None:
+            try:
+                self._ssl_object.read(1)
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                return True
+            else:
+                return True
+        # What is neither ours nor trio's may hold something where nobody sees it.
+        return not getattr(self._socket_stream, "is_quiet", _is_trio())
 
     def info(self, name: str) -> object:
         """Give what httpcore's network streams give by this name, or None."""
@@ -150,7 +165,22 @@ def _set_options(raw: socket.socket) -> None:
             raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _is_readable(raw: socket.socket) -> bool:
+def _always_read(stream: ByteStream) -> ByteStream:
+    """Give a stream in the place of AnyIO's, where that is one of asyncio's."""
+    transport: Any = getattr(stream, "_transport", None)  # not public, and not relied upon
+    if not hasattr(transport, "set_protocol"):
+        return stream
+    from ._asyncio import AsyncioStream  # for whoever runs asyncio alone
+
+    return AsyncioStream(transport, stream.extra_attributes)
+
+
+def _is_trio() -> bool:
+    return anyio.get_cancelled_exc_class().__module__.startswith("trio")
+
+
+def _is_readable(stream: ByteStream) -> bool:
+    raw = stream.extra(SocketAttribute.raw_socket)
     if not hasattr(select, "poll"):  # pragma: no cover - Windows alone has no poll
         return bool(select.select([raw], [], [], 0)[0])
     poll = select.poll()

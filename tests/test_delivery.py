@@ -32,7 +32,7 @@ def numbers(mailbox: Mailbox) -> list[int]:
 # --- without waiting ---
 
 
-def test_what_waits_is_bounded_in_bytes_too() -> None:
+async def test_what_waits_is_bounded_in_bytes_too() -> None:
     mailbox = Mailbox(4)
     large = ([ServerSentEvent(data="large")], "1", 3 * PLACE_SIZE)
     assert mailbox.put_nowait(large)
@@ -43,7 +43,7 @@ def test_what_waits_is_bounded_in_bytes_too() -> None:
     mailbox.discard()
 
 
-def test_a_batch_above_the_bound_waits_alone() -> None:
+async def test_a_batch_above_the_bound_waits_alone() -> None:
     mailbox = Mailbox(1)
     huge = ([ServerSentEvent(data="huge")], "1", 256 * PLACE_SIZE)
     assert mailbox.put_nowait(huge)

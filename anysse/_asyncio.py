@@ -1,0 +1,141 @@
+"""A TCP stream on asyncio that is read all the time, up to a bound; knows asyncio and AnyIO, and no HTTP.
+
+AnyIO's own starts and stops reading around each read, which is much of what a small event costs; it may hold
+what nobody asked for where nobody sees it; and where a server closes it while idle, it stays open.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, final
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.lowlevel import checkpoint
+
+HIGH_WATER: Final = 65_536
+"""Bytes that may wait for whoever reads before the other side is held back; the last read comes on top."""
+
+
+@final
+class AsyncioStream(ByteStream, asyncio.Protocol):
+    """The stream of a transport whose protocol it becomes; for one task that reads and one that sends.
+
+    Args:
+        transport: Connected, and not being read yet.
+        attributes: What ``extra`` gives.
+    """
+
+    def __init__(self, transport: asyncio.Transport, attributes: Mapping[Any, Callable[[], Any]]) -> None:
+        self._transport = transport
+        self._attributes = attributes
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._is_paused = False
+        self._is_closed = False
+        self._is_over = False  # nothing more will come
+        self._error: Exception | None = None
+        self._reader: asyncio.Future[None] | None = None  # what the task that reads waits for
+        self._writer: asyncio.Future[None] | None = None  # done once what was written is with the system
+        transport.set_protocol(self)
+        transport.resume_reading()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of AnyIO's stream."""
+        return self._attributes
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing came that nobody has taken, nor the end."""
+        return not self._chunks and not self._is_over
+
+    async def receive(self, max_bytes: int = HIGH_WATER) -> bytes:
+        """Give what came; no checkpoint where something is here already, which cannot go on for long."""
+        if not self._chunks:
+            await self._wait()
+        chunk = self._chunks.popleft()
+        if len(chunk) > max_bytes:
+            self._chunks.appendleft(chunk[max_bytes:])
+            chunk = chunk[:max_bytes]
+        self._size -= len(chunk)
+        if self._is_paused and self._size < HIGH_WATER:
+            self._is_paused = False
+            self._transport.resume_reading()
+        return chunk
+
+    async def _wait(self) -> None:
+        if self._reader is not None:
+            raise anyio.BusyResourceError("reading from")
+        if not self._is_over and not self._is_closed:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        if not self._chunks:
+            raise self._end()
+
+    def _end(self) -> Exception:
+        if self._is_closed:
+            return anyio.ClosedResourceError()
+        if self._error is None:
+            return anyio.EndOfStream()
+        broken = anyio.BrokenResourceError()
+        broken.__cause__ = self._error
+        return broken
+
+    async def send(self, item: bytes) -> None:
+        """Send all of it."""
+        await checkpoint()
+        if not self._is_closed and not self._transport.is_closing():
+            self._transport.write(item)
+            if self._writer is not None:
+                await self._writer
+        if self._is_closed:
+            raise anyio.ClosedResourceError
+        if self._transport.is_closing():
+            raise anyio.BrokenResourceError from self._error
+
+    async def send_eof(self) -> None:
+        """Say that no more will be sent."""
+        self._transport.write_eof()
+
+    async def aclose(self) -> None:
+        """Close it; whoever waits is told."""
+        self._is_closed = True
+        self._transport.abort()
+        await checkpoint()
+
+    # --- what the transport calls ---
+
+    def data_received(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size >= HIGH_WATER:
+            self._is_paused = True
+            self._transport.pause_reading()
+        self._wake(self._reader)
+
+    def eof_received(self) -> None:
+        """The transport closes itself: a server that says no more wants no more."""
+        self._is_over = True
+        self._wake(self._reader)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_over = True
+        self._error = exc
+        self._wake(self._reader)
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._writer = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        self._wake(self._writer)
+        self._writer = None
+
+    @staticmethod
+    def _wake(waiter: "asyncio.Future[None] | None") -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
