@@ -27,6 +27,7 @@ class AsyncioStream(ByteStream, asyncio.Protocol):
     """
 
     def __init__(self, transport: asyncio.Transport, attributes: Mapping[Any, Callable[[], Any]]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._attributes = attributes
         self._chunks: deque[bytes] = deque()
@@ -52,8 +53,16 @@ class AsyncioStream(ByteStream, asyncio.Protocol):
 
     async def receive(self, max_bytes: int = HIGH_WATER) -> bytes:
         """Give what came; no checkpoint where something is here already, which cannot go on for long."""
-        if not self._chunks:
-            await self._wait()
+        while not self._chunks:
+            if self._is_over or self._is_closed:
+                raise self._end()
+            if self._reader is not None:
+                raise anyio.BusyResourceError("reading from")
+            self._reader = self._loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
         chunk = self._chunks.popleft()
         if len(chunk) > max_bytes:
             self._chunks.appendleft(chunk[max_bytes:])
@@ -63,18 +72,6 @@ class AsyncioStream(ByteStream, asyncio.Protocol):
             self._is_paused = False
             self._transport.resume_reading()
         return chunk
-
-    async def _wait(self) -> None:
-        if self._reader is not None:
-            raise anyio.BusyResourceError("reading from")
-        if not self._is_over and not self._is_closed:
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        if not self._chunks:
-            raise self._end()
 
     def _end(self) -> Exception:
         if self._is_closed:
@@ -115,7 +112,8 @@ class AsyncioStream(ByteStream, asyncio.Protocol):
         if self._size >= HIGH_WATER:
             self._is_paused = True
             self._transport.pause_reading()
-        self._wake(self._reader)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     def eof_received(self) -> None:
         """The transport closes itself: a server that says no more wants no more."""
@@ -129,7 +127,7 @@ class AsyncioStream(ByteStream, asyncio.Protocol):
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        self._writer = asyncio.get_running_loop().create_future()
+        self._writer = self._loop.create_future()
 
     def resume_writing(self) -> None:
         self._wake(self._writer)

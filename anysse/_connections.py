@@ -38,6 +38,8 @@ class OutgoingRequest:
     body: AsyncIterable[bytes] | Iterable[bytes]
     tls_context: Callable[[], SSLContext]
     """Gives the context for TLS, if that is what the origin wants."""
+    translate: Callable[[TransportFailure], Exception]
+    """What whoever reads the body gets in the place of a failure."""
     connect_timeout: float | None
     read_timeout: float | None
     write_timeout: float | None
@@ -98,7 +100,17 @@ class ResponseBody(AsyncIterator[bytes]):
     Whoever has it closes it. Cancelling a read closes its connection.
     """
 
-    __slots__ = ("_first", "_give_back", "_is_released", "_parser", "_timeout", "_trace", "has_begun", "wire")
+    __slots__ = (
+        "_first",
+        "_give_back",
+        "_is_released",
+        "_parser",
+        "_timeout",
+        "_trace",
+        "_translate",
+        "has_begun",
+        "wire",
+    )
 
     def __init__(
         self, wire: Wire, request: OutgoingRequest, give_back: Callable[[Wire], Awaitable[None]]
@@ -110,21 +122,31 @@ class ResponseBody(AsyncIterator[bytes]):
         self._parser = ResponseParser(request.method)
         self._timeout = request.read_timeout
         self._trace = request.trace
+        self._translate = request.translate
         self._first = b""  # what came along with the head
         self._is_released = False
 
     async def read_head(self) -> ResponseHead:
         """Wait for the head of the response."""
-        while self._parser.head is None:
-            self._first = await self._read()
-        return self._parser.head
+        parser = self._parser
+        while parser.head is None:
+            data = await self.wire.receive(self._timeout)
+            self.has_begun = self.has_begun or bool(data)
+            self._first = parser.feed(data) if data else parser.feed_eof()
+        return parser.head
 
     async def __anext__(self) -> bytes:
         parser = self._parser
         piece, self._first = self._first, b""
         try:
             while not piece and not parser.is_complete:
-                piece = await self._read()
+                if parser.failure is not None:
+                    raise parser.failure
+                data = await self.wire.receive(self._timeout)
+                piece = parser.feed(data) if data else parser.feed_eof()
+        except TransportFailure as failure:
+            await self.aclose()
+            raise self._translate(failure) from failure
         except BaseException:
             await self.aclose()
             raise
@@ -132,16 +154,6 @@ class ResponseBody(AsyncIterator[bytes]):
             return piece
         await self.aclose()
         raise StopAsyncIteration
-
-    async def _read(self) -> bytes:
-        if self._parser.failure is not None:
-            raise self._parser.failure
-        data = await self.wire.receive(self._timeout)
-        if data:
-            self.has_begun = True
-            return self._parser.feed(data)
-        self._parser.feed_eof()
-        return b""
 
     async def aclose(self) -> None:
         """Let go of the connection: it is kept where all of the body was read, else closed."""

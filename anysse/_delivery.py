@@ -59,7 +59,7 @@ class Mailbox:
         try:
             while not self.put_nowait(batch):
                 self._room = self._make_wakeup()
-                await self._room.wait()
+                await self._room
         except BaseException:
             self._late = batch
             raise
@@ -87,7 +87,7 @@ class Mailbox:
         self._count += 1
         self._bytes += size
         if self._arrival is not None:
-            self._wake()
+            self._arrival.set()
         return True
 
     def take_nowait(self) -> Batch:
@@ -117,9 +117,18 @@ class Mailbox:
         return not self._count
 
     async def wait(self) -> None:
-        """Wait until something changed: a batch came, or no more will."""
+        """Wait until something changed: a batch came, or no more will.
+
+        Raises:
+            anyio.BusyResourceError: Another task waits for that.
+        """
+        if self._arrival is not None:
+            raise anyio.BusyResourceError("reading from")
         self._arrival = self._make_wakeup()
-        await self._arrival.wait()
+        try:
+            await self._arrival
+        finally:
+            self._arrival = None
 
     def finish(self) -> None:
         """Say that no more will come; what is there can still be taken."""
@@ -135,4 +144,3 @@ class Mailbox:
     def _wake(self) -> None:
         if self._arrival is not None:
             self._arrival.set()
-            self._arrival = None

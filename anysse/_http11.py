@@ -186,8 +186,10 @@ class ResponseParser:
         if self.failure is not None:
             raise self.failure
         rest = data if self.head is not None else self._after_heads(data)
-        if rest:
-            self._parse_body(rest)
+        if self.is_complete:  # What follows is no answer to a request of ours.
+            self.is_reusable = self.is_reusable and not rest
+        elif rest:
+            self._parse(rest)
         pieces = self._pieces
         if not pieces:
             self._waste(len(data))
@@ -197,8 +199,8 @@ class ResponseParser:
         pieces.clear()
         return body
 
-    def feed_eof(self) -> None:
-        """Take the end of the connection.
+    def feed_eof(self) -> bytes:
+        """Take the end of the connection, and give nothing.
 
         Raises:
             TransportFailure: The response was not complete.
@@ -210,6 +212,7 @@ class ResponseParser:
         if self._is_delimited and not self.is_complete:
             self._fail("the server closed the connection in mid body")
         self.is_complete, self.is_reusable = True, False
+        return b""
 
     def release(self) -> None:
         """Let go of what parses, which holds on to this: a cycle less for the garbage collector."""
@@ -287,12 +290,6 @@ class ResponseParser:
         self.is_reusable = is_kept and self._is_delimited
 
     # --- the body ---
-
-    def _parse_body(self, data: bytes) -> None:
-        if self.is_complete:  # What follows is no answer to a request of ours.
-            self.is_reusable = False
-        else:
-            self._parse(data)
 
     def _parse(self, data: bytes) -> None:
         if self._parser is None:

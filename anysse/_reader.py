@@ -26,6 +26,7 @@ from ._request import RequestTemplate
 from ._sendable import is_sendable_id
 from ._session import Session, Step, Stop, Wait
 from ._statistics import Counters
+from ._wakeup import Latch
 
 if TYPE_CHECKING:
     import httpx
@@ -48,24 +49,18 @@ class SilenceWatch:
         self._idle = idle if idle is not None else float("inf")
         self._slack = self._idle / 16
         self._first_event_by = now + first_event if first_event is not None else float("inf")
-        self._moved_at = now
-        self._move(now)
+        self.awaits_event = first_event is not None
+        self.move(now)
 
-    def on_bytes(self, now: float) -> None:
-        if now - self._moved_at > self._slack:
-            self._move(now)
-
-    def on_event(self, now: float) -> None:
-        if self._first_event_by != float("inf"):
-            self._first_event_by = float("inf")
-            self._move(now)
+    def had_event(self, now: float) -> None:
+        """The first event came."""
+        self.awaits_event = False
+        self._first_event_by = float("inf")
+        self.move(now)
 
     def rest(self) -> None:
         """A slow consumer is no silent server."""
         self._scope.deadline = float("inf")
-
-    def resume(self, now: float) -> None:
-        self._move(now)
 
     @property
     def phase(self) -> TimeoutPhase:
@@ -76,8 +71,10 @@ class SilenceWatch:
     def _idle_by(self) -> float:
         return self._moved_at + self._idle + self._slack
 
-    def _move(self, now: float) -> None:
+    def move(self, now: float) -> None:
+        """Bytes came; to be told of the first of them from ``moves_at`` on."""
         self._moved_at = now
+        self.moves_at = now + self._slack
         self._scope.deadline = min(self._idle_by, self._first_event_by)
 
 
@@ -105,7 +102,7 @@ class Reader:
         self.response: StreamResponse | None = None
         """The head of the current connection, or of the last one."""
         self.next_attempt_at: float | None = None
-        self.finished = anyio.Event()
+        self.finished = Latch()
         self._life: anyio.CancelScope | None = None
         self._total = anyio.CancelScope()  # its deadline is that of the whole stream
         self._task_id: int | None = None
@@ -178,8 +175,10 @@ class Reader:
 
     async def _live_in_time(self) -> None:
         seconds = self._plan.timeouts.total
-        if seconds is not None:
-            self._total.deadline = self._clock() + seconds
+        if seconds is None:
+            await self._live()
+            return
+        self._total.deadline = self._clock() + seconds
         with self._total:
             await self._live()
         if self._total.cancelled_caught and not self._session.is_over:
@@ -219,17 +218,22 @@ class Reader:
             number=session.attempts, last_event_id=session.last_event_id, last_error=session.last_error
         )
         self._head = None
+        if not self._plan.observers:
+            return await self._made(attempt)
         async with self._admitted(attempt):
-            try:
-                exchange = await self._exchange(attempt)
-            except StreamError as error:
-                return self._noted(self._failed(error))
-            try:
-                return self._noted(await self._serve(exchange))
-            finally:
-                self.counters.connected_at = None
-                await exchange.aclose()
+            return await self._made(attempt)
         raise RuntimeError("the context of an observer's admit() swallowed an exception")
+
+    async def _made(self, attempt: Attempt) -> Step:
+        try:
+            exchange = await self._exchange(attempt)
+        except StreamError as error:
+            return self._noted(self._failed(error))
+        try:
+            return self._noted(await self._serve(exchange))
+        finally:
+            self.counters.connected_at = None
+            await exchange.aclose()
 
     @asynccontextmanager
     async def _admitted(self, attempt: Attempt) -> AsyncIterator[None]:
@@ -347,7 +351,8 @@ class Reader:
     def _take(self, chunk: bytes, intake: Intake, watch: SilenceWatch, now: float) -> Batch | None:
         """Parse what was read; give what is to be delivered, or None where nothing is."""
         counters, session = self.counters, self._session
-        watch.on_bytes(now)
+        if now >= watch.moves_at:
+            watch.move(now)
         counters.bytes_received += len(chunk)
         self._bytes_taken += len(chunk)
         counters.last_byte_at = now
@@ -357,7 +362,8 @@ class Reader:
         if intake.done_after is not None and not session.is_done:
             self._is_done(intake.done_after)
         if events or intake.is_done:
-            watch.on_event(now)
+            if watch.awaits_event:
+                watch.had_event(now)
             counters.had_events(len(events), now)
         has_moved = intake.last_event_id != session.last_event_id
         session.received(
@@ -380,7 +386,7 @@ class Reader:
         scope, self._reading = self._reading, None
         await self._mailbox.put(batch)
         self._reading = scope
-        watch.resume(self._clock())
+        watch.move(self._clock())
 
     async def _finish(self, exchange: Exchange, intake: Intake) -> Step:
         if intake.error is not None:

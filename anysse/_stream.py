@@ -24,6 +24,7 @@ from ._reader import Reader
 from ._request import RequestTemplate
 from ._session import Session
 from ._statistics import StreamStatistics
+from ._wakeup import Latch
 
 FAIR_SHARE = 32
 """Events in a row that are handed out without letting other tasks have their turn."""
@@ -75,7 +76,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         self._guard = anyio.ResourceGuard("reading from")
         self._waiters: list[_Waiter] = []
         self._bug: Exception | None = None  # the decoder's, which may look like our own end
-        self._settled = anyio.Event()
+        self._settled = Latch()
 
     # --- reading ---
 
@@ -123,8 +124,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         """Wait until something changes, which lets others run as well; not at the end of the stream."""
         if self._mailbox.is_finished:
             return False
-        with self._guard:
-            await self._mailbox.wait()
+        await self._mailbox.wait()
         if not self._is_closed:
             self._streak = 0
         return True
@@ -219,6 +219,8 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         """Take batches until one has an event; None where that needs waiting, or is the end."""
         while True:
             self._last_event_id = self._pending_id
+            if self._mailbox.is_empty and not self._mailbox.is_finished:  # dearer to learn by an exception
+                return None
             try:
                 events, self._pending_id, _size = self._mailbox.take_nowait()
             except (anyio.WouldBlock, anyio.EndOfStream):

@@ -5,7 +5,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from ._check import check_count, check_seconds, shown
 from ._connections import Connections, OutgoingRequest, ResponseBody
@@ -82,20 +82,22 @@ class StreamingTransport(_Transport):
             httpx.TransportError: Or that of httpx2, whichever the request is of.
         """
         library = _library_of(request)
+        translate = functools.partial(_translated, library, request)
         try:
-            head, body = await self._connections.send(_outgoing(request, self._tls_contexts(library)))
+            head, body = await self._connections.send(
+                _outgoing(request, self._tls_contexts(library), translate)
+            )
         except TransportFailure as failure:
-            _raise(failure, library, request)
-        stream = _body_class(library)(body, request)
+            raise translate(failure) from failure
         return library.Response(  # type: ignore[no-any-return]
             head.status_code,
             headers=head.headers,
-            stream=stream,
+            stream=_body_class(library)(body),
             extensions={
                 "http_version": head.version,
                 "reason_phrase": head.reason,
                 "network_stream": NetworkStream(body.wire),
-                BODY: stream,
+                BODY: body,
             },
         )
 
@@ -138,24 +140,16 @@ def _dressed(cls: type[StreamingTransport]) -> type[StreamingTransport]:
 
 @functools.cache
 def _body_class(library: ModuleType) -> Any:
-    """Give a class of bodies that the library takes for one of its own, and that raises its errors."""
+    """Give a class of bodies that the library takes for one of its own."""
 
     class Body(library.AsyncByteStream):  # type: ignore[misc, name-defined]
-        __slots__ = ("_body", "_next", "_request")
+        __slots__ = ("_body",)
 
-        def __init__(self, body: ResponseBody, request: Any) -> None:
+        def __init__(self, body: ResponseBody) -> None:
             self._body = body
-            self._next = body.__anext__
-            self._request = request
 
-        def __aiter__(self) -> "Body":
-            return self
-
-        async def __anext__(self) -> bytes:
-            try:
-                return await self._next()
-            except TransportFailure as failure:
-                _raise(failure, library, self._request)
+        def __aiter__(self) -> ResponseBody:
+            return self._body
 
         async def aclose(self) -> None:
             await self._body.aclose()
@@ -171,7 +165,11 @@ def _library_of(request: object) -> ModuleType:
     raise InvalidRequest("request", f"must be a Request of httpx or httpx2, not {shown(request)}")
 
 
-def _outgoing(request: Any, tls_context: Callable[[], ssl.SSLContext]) -> OutgoingRequest:
+def _outgoing(
+    request: Any,
+    tls_context: Callable[[], ssl.SSLContext],
+    translate: Callable[[TransportFailure], Exception],
+) -> OutgoingRequest:
     url, extensions = request.url, request.extensions
     timeout = extensions.get("timeout", {})
     return OutgoingRequest(
@@ -181,6 +179,7 @@ def _outgoing(request: Any, tls_context: Callable[[], ssl.SSLContext]) -> Outgoi
         headers=request.headers.raw,
         body=request.stream,
         tls_context=tls_context,
+        translate=translate,
         connect_timeout=timeout.get("connect"),
         read_timeout=timeout.get("read"),
         write_timeout=timeout.get("write"),
@@ -200,5 +199,6 @@ def _origin(url: Any, sni_hostname: str | bytes | None) -> Origin:
     return Origin(scheme == "https", host, url.port or _PORTS[scheme], name or host)
 
 
-def _raise(failure: TransportFailure, library: ModuleType, request: Any) -> NoReturn:
-    raise getattr(library, failure.kind)(str(failure), request=request) from failure
+def _translated(library: ModuleType, request: Any, failure: TransportFailure) -> Exception:
+    error: Exception = getattr(library, failure.kind)(str(failure), request=request)
+    return error

@@ -1,48 +1,72 @@
-"""How one task wakes another: by AnyIO's events, or on asyncio by bare futures, which cost a quarter of them.
+"""How one task wakes others, for less than an event of AnyIO's takes. Knows AnyIO, and asyncio where it runs."""
 
-For one waiter, and for one time. Knows AnyIO, and asyncio where that is what runs.
-"""
-
-import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable, Generator
+from functools import cache
+from typing import Any, Protocol
 
 import anyio
-
-if TYPE_CHECKING:
-    import asyncio
+from anyio.lowlevel import checkpoint
 
 
-class Wakeup(Protocol):
-    """What ``anyio.Event`` has, as far as it is needed here."""
+class Latch:
+    """An event that takes a kilobyte only where somebody waits for it."""
 
-    def set(self) -> object:
-        """Wake whoever waits, now or later."""
+    __slots__ = ("_event", "is_set")
 
-    async def wait(self) -> object:
-        """Wait until it is set."""
-
-
-class _Future:
-    """An ``asyncio.Event`` has a queue of those who wait: here is one, and nobody comes back."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: "asyncio.Future[None]") -> None:
-        self._future = future
+    def __init__(self) -> None:
+        self.is_set = False
+        self._event: anyio.Event | None = None
 
     def set(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
+        """Wake all who wait, now or later."""
+        self.is_set = True
+        if self._event is not None:
+            self._event.set()
 
     async def wait(self) -> None:
-        await self._future
+        """Wait until it is set."""
+        if self.is_set:
+            await checkpoint()
+            return
+        self._event = self._event or anyio.Event()
+        await self._event.wait()
+
+
+class Wakeup(Awaitable[None], Protocol):
+    """What one task awaits, for one time, and another one sets."""
+
+    def set(self) -> object:
+        """Wake whoever awaits it, now or later; once more does nothing."""
+
+
+class _Event:
+    """An event of AnyIO's, to be awaited itself."""
+
+    __slots__ = ("_event", "set")
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self.set = self._event.set
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._event.wait().__await__()
 
 
 def wakeups() -> Callable[[], Wakeup]:
     """Give what makes them in the event loop that runs."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or not anyio.get_cancelled_exc_class().__module__.startswith("asyncio"):
-        return anyio.Event
-    create_future = asyncio.get_running_loop().create_future
-    return lambda: _Future(create_future())
+    is_asyncio = anyio.get_cancelled_exc_class().__module__.startswith("asyncio")
+    return _future_class() if is_asyncio else _Event
+
+
+@cache
+def _future_class() -> Callable[[], Wakeup]:
+    import asyncio  # where it runs it is there
+
+    class Future(asyncio.Future[None]):
+        """An ``asyncio.Event`` has a queue of those who wait: here is one, and nobody comes back."""
+
+        def set(self) -> None:
+            if not self.done():
+                self.set_result(None)
+
+    return Future
