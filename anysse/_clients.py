@@ -74,7 +74,7 @@ def _mounts(library: ModuleType, direct: StreamingTransport) -> Iterator[tuple[s
 def _proxied(library: ModuleType, url: str) -> Any:
     return library.AsyncHTTPTransport(
         proxy=library.Proxy(url),
-        verify=library.create_ssl_context(),
+        verify=tls_context(library),
         # A stream holds its connection: the usual bound of 100 would let the next one wait for ever.
         limits=library.Limits(max_connections=None, max_keepalive_connections=20),
     )

@@ -141,7 +141,7 @@ class ResponseBody(AsyncIterator[bytes]):
         try:
             while not piece and not parser.is_complete:
                 if parser.failure is not None:
-                    raise parser.failure
+                    parser.check()
                 data = await self.wire.receive(self._timeout)
                 piece = parser.feed(data) if data else parser.feed_eof()
         except TransportFailure as failure:

@@ -177,6 +177,11 @@ class ResponseParser:
         self.on_body: Callable[[bytes], None] = self._pieces.append
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
+    def check(self) -> None:
+        """Raise what is wrong with it, if that is known."""
+        if self.failure is not None:
+            raise self.failure
+
     def feed(self, data: bytes) -> bytes:
         """Take what was read, and give what there is of the body in it.
 
@@ -205,8 +210,7 @@ class ResponseParser:
         Raises:
             TransportFailure: The response was not complete.
         """
-        if self.failure is not None:
-            raise self.failure
+        self.check()
         if self.head is None:
             self._fail("the server closed the connection without an answer")
         if self._is_delimited and not self.is_complete:
@@ -232,9 +236,10 @@ class ResponseParser:
                 self._take_status_line(raw)
             found = raw.find(b"\r\n\r\n", max(seen - 3, 0))
             rest = 0 if found < 0 else len(raw) - found - 4
+            if len(raw) - rest > MAX_HEAD_SIZE:
+                self._fail(f"the head of the response is larger than {MAX_HEAD_SIZE} bytes")
             self._parse(data[: len(data) - rest])
-            if self.failure is not None:
-                raise self.failure
+            self.check()
             data = data[len(data) - rest :] if rest else b""
             if found >= 0:
                 self._take_head()

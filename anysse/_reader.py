@@ -4,7 +4,7 @@ It never raises what a stream may fail with: the session keeps it, and whoever r
 """
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -104,7 +104,7 @@ class Reader:
         self.next_attempt_at: float | None = None
         self.finished = Latch()
         self._life: anyio.CancelScope | None = None
-        self._total = anyio.CancelScope()  # its deadline is that of the whole stream
+        self._total: anyio.CancelScope | None = None  # for a stream whose whole has a deadline
         self._task_id: int | None = None
         self._is_stopped = False
         self._hurry: anyio.Event | None = None
@@ -178,8 +178,7 @@ class Reader:
         if seconds is None:
             await self._live()
             return
-        self._total.deadline = self._clock() + seconds
-        with self._total:
+        with anyio.CancelScope(deadline=self._clock() + seconds) as self._total:
             await self._live()
         if self._total.cancelled_caught and not self._session.is_over:
             self._broken(self._described(StreamTimeout("total", seconds)))
@@ -238,14 +237,23 @@ class Reader:
     @asynccontextmanager
     async def _admitted(self, attempt: Attempt) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            # Who is held back is not slow: no timeout counts that.
-            began, deadline, self._total.deadline = self._clock(), self._total.deadline, float("inf")
-            for observer in self._plan.observers:
-                await stack.enter_async_context(observer.admit(attempt))
+            began = self._clock()
+            with self._untimed():
+                for observer in self._plan.observers:
+                    await stack.enter_async_context(observer.admit(attempt))
             waited = self._clock() - began
-            self._total.deadline = deadline + waited
             self._log.debug("attempt %d: admitted after %.1f s", attempt.number, waited)
             yield
+
+    @contextmanager
+    def _untimed(self) -> Iterator[None]:
+        """Who is held back is not slow: no timeout counts that."""
+        if self._total is None:
+            yield
+            return
+        began, deadline, self._total.deadline = self._clock(), self._total.deadline, float("inf")
+        yield
+        self._total.deadline = deadline + self._clock() - began
 
     async def _exchange(self, attempt: Attempt) -> Exchange:
         request = await self._request(attempt)

@@ -1,4 +1,4 @@
-"""How one task wakes others, for less than an event of AnyIO's takes. Knows AnyIO, and asyncio where it runs."""
+"""How one task wakes others, for less than an event of AnyIO's takes. Knows AnyIO, and asyncio if it runs."""
 
 from collections.abc import Awaitable, Callable, Generator
 from functools import cache
@@ -22,6 +22,7 @@ class Latch:
         self.is_set = True
         if self._event is not None:
             self._event.set()
+            self._event = None
 
     async def wait(self) -> None:
         """Wait until it is set."""

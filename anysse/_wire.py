@@ -172,7 +172,7 @@ def _always_read(stream: ByteStream) -> ByteStream:
         return stream
     from ._asyncio import AsyncioStream  # for whoever runs asyncio alone
 
-    return AsyncioStream(transport, stream.extra_attributes)
+    return AsyncioStream(transport)
 
 
 def _is_trio() -> bool:
