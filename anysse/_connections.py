@@ -1,5 +1,6 @@
 """Which connection carries what: opens them, has a request answered on each, keeps idle ones. No httpx."""
 
+import functools
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -161,13 +162,14 @@ class ResponseBody(AsyncIterator[bytes]):
             return
         self._is_released = True
         self._parser.release()
-        await _traced(self._trace, "http11.response_closed", {}, self._let_go)
-
-    async def _let_go(self) -> None:
-        if self._parser.is_complete and self._parser.is_reusable:
-            await self._give_back(self.wire)
-        else:
-            await self.wire.aclose()
+        is_kept = self._parser.is_complete and self._parser.is_reusable
+        let_go = functools.partial(self._give_back, self.wire) if is_kept else self.wire.aclose
+        try:
+            await _traced(self._trace, "http11.response_closed", {}, let_go)
+        except BaseException:
+            if not is_kept:  # whatever becomes of the trace
+                await self.wire.aclose()
+            raise
 
 
 class Connections:
@@ -324,5 +326,10 @@ async def _traced(
 
 
 async def _close(wires: Iterable[Wire]) -> None:
-    for wire in wires:
-        await wire.aclose()
+    left = iter(wires)
+    try:
+        for wire in left:
+            await wire.aclose()
+    finally:  # asyncio's own cancellation knows no shield
+        for wire in left:
+            await wire.aclose()

@@ -20,6 +20,7 @@ from ._answer import (
     parse_retry_after,
     redirected_method,
 )
+from ._connections import ResponseBody
 from ._errors import (
     AnysseError,
     ConnectError,
@@ -81,9 +82,8 @@ class Exchange:
         """What reading may fail with; ``translate`` makes it an error of ours."""
         self.translate = translate
         # The stream itself, and not aiter_raw(): two generators less for each chunk. Ours has none at all.
-        bare = response.extensions.get(BODY)
-        self._is_bare = bare is not None
-        self._raw: AsyncIterator[bytes] = aiter(bare or response.stream)  # type: ignore[arg-type]
+        self._body: ResponseBody | None = response.extensions.get(BODY)
+        self._raw: AsyncIterator[bytes] = self._body or aiter(response.stream)  # type: ignore[arg-type]
         self.chunks = self._raw
         """The body as it comes, decompressed; a plain one with no layer of ours around each chunk."""
         self.head = StreamResponse(
@@ -123,10 +123,12 @@ class Exchange:
 
     async def aclose(self) -> None:
         """Give the connection back where the body was read to its end, else close it."""
+        if self._body is not None:
+            await self._body.aclose()  # shields itself
+            return
         with anyio.move_on_after(CLOSE_GRACE, shield=True):
             try:
-                if not self._is_bare:
-                    await unwind(self._raw)
+                await unwind(self._raw)
             finally:
                 with suppress(*self.errors):
                     await self._response.aclose()

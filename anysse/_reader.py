@@ -3,6 +3,7 @@
 It never raises what a stream may fail with: the session keeps it, and whoever reads is told.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from inspect import isawaitable
@@ -21,7 +22,7 @@ from ._log import NumberedLogger
 from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, DoneReceived, Ended, Fact
 from ._options import StreamStatus
 from ._plan import StreamPlan
-from ._redact import redact_url
+from ._redact import Redacted
 from ._request import RequestTemplate
 from ._sendable import is_sendable_id
 from ._session import Session, Step, Stop, Wait
@@ -165,7 +166,7 @@ class Reader:
 
     def _broken(self, exc: Exception) -> None:
         if self._session.is_over:
-            self._log.error("cleaning up after %s failed", redact_url(self._plan.url), exc_info=exc)
+            self._log.error("cleaning up after %s failed", Redacted(self._plan.url), exc_info=exc)
             return
         self._session.broken(exc)
         if self._session.status is StreamStatus.ERROR:
@@ -259,9 +260,10 @@ class Reader:
         request = await self._request(attempt)
         self.counters.attempted(self._clock())
         self.tell(AttemptStarted(attempt=attempt, url=self._plan.url, events_received=self._position))
-        headers = Headers(request.headers.multi_items())  # ours hide what is secret
-        self._log.debug("attempt %d: %s %s", attempt.number, request.method, headers)
-        self._log.info("connecting to %s", redact_url(self._plan.url))
+        if self._log.isEnabledFor(logging.DEBUG):
+            headers = Headers(request.headers.multi_items())  # ours hide what is secret
+            self._log.debug("attempt %d: %s %s", attempt.number, request.method, headers)
+        self._log.info("connecting to %s", Redacted(self._plan.url))
         try:
             return await self._connection.exchange(request, learnt_id=self._session.learnt_id)
         finally:
@@ -295,7 +297,7 @@ class Reader:
         self.counters.connected(now)
         self._session.opened(now)
         self.tell(Connected(response=exchange.head, events_received=self._position))
-        self._log.info("connected to %s", redact_url(exchange.head.url))
+        self._log.info("connected to %s", Redacted(exchange.head.url))
         self._log.debug("status %d, %s", exchange.head.status_code, exchange.head.headers)
         try:
             return await self._read_watched(exchange, now)
@@ -422,7 +424,7 @@ class Reader:
         return step
 
     def _ended(self, step: Step) -> Step:
-        self._log.info("the connection to %s ended", redact_url(self._plan.url))
+        self._log.info("the connection to %s ended", Redacted(self._plan.url))
         retry_in = step.delay if isinstance(step, Wait) else None
         if retry_in is not None:
             self._log.debug("next attempt in %.1f s", retry_in)

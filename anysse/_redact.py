@@ -31,6 +31,18 @@ def redact_url(url: str) -> str:
     return shown + question + _redact_pairs(query) + mark + _redact_pairs(fragment)
 
 
+class Redacted:
+    """A URL for the log: hidden is what is secret once somebody reads it."""
+
+    __slots__ = ("_url",)
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __str__(self) -> str:
+        return redact_url(self._url)
+
+
 def _without_credentials(url: str) -> str:
     scheme, authority = _START.match(url).groups()  # type: ignore[union-attr] # it matches anything
     if "@" in authority:

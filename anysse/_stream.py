@@ -402,7 +402,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         self._reader.stop()
 
     async def _finish(self, grace: float) -> None:
-        if self._reader.is_current_task():  # a callback of ours closes the stream
+        if self._reader.finished.is_set or self._reader.is_current_task():  # a callback of ours closes it
             return
         with anyio.move_on_after(grace, shield=True):
             await self._reader.finished.wait()

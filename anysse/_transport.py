@@ -52,7 +52,7 @@ class StreamingTransport(_Transport):
 
     def __new__(cls, **_options: object) -> "StreamingTransport":
         """Make one that both libraries take for one of their own; neither is imported before."""
-        return object.__new__(_dressed(cls))  # type: ignore[arg-type] # a class is hashable
+        return object.__new__(_dressed(cls, sys.modules.get("httpx2")))  # type: ignore[arg-type] # a class is hashable
 
     def __init__(
         self,
@@ -131,10 +131,10 @@ def tls_context(library: ModuleType, *, verify: bool = True) -> ssl.SSLContext:
 
 
 @functools.cache
-def _dressed(cls: type[StreamingTransport]) -> type[StreamingTransport]:
+def _dressed(cls: type[StreamingTransport], httpx2: ModuleType | None) -> type[StreamingTransport]:
     import httpx
 
-    bases = [library.AsyncBaseTransport for library in (httpx, sys.modules.get("httpx2")) if library]
+    bases = [library.AsyncBaseTransport for library in (httpx, httpx2) if library]
     return type(cls.__name__, (cls, *bases), {"__module__": cls.__module__, "__doc__": cls.__doc__})
 
 

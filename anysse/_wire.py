@@ -73,8 +73,8 @@ class Wire:
                     self._stream, hostname=name, ssl_context=context, standard_compatible=False
                 ),
             )
-        except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as exc:
-            _fail("ConnectError", exc)
+        except (OSError, ValueError, anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+            _fail("ConnectError", exc)  # a ValueError is about the name
         self._stream = stream
         self._ssl_object = stream.extra(TLSAttribute.ssl_object)
 
