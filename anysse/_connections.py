@@ -1,6 +1,5 @@
 """Which connection carries what: opens them, has a request answered on each, keeps idle ones. No httpx."""
 
-import functools
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ._http11 import (
     request_body_length,
     request_head,
 )
+from ._log import logger
 from ._wire import CLOSE_GRACE, Origin, Wire
 
 Result = TypeVar("Result")
@@ -104,6 +104,7 @@ class ResponseBody(AsyncIterator[bytes]):
     __slots__ = (
         "_first",
         "_give_back",
+        "_is_let_go",
         "_is_released",
         "_parser",
         "_timeout",
@@ -126,6 +127,7 @@ class ResponseBody(AsyncIterator[bytes]):
         self._translate = request.translate
         self._first = b""  # what came along with the head
         self._is_released = False
+        self._is_let_go = False
 
     async def read_head(self) -> ResponseHead:
         """Wait for the head of the response."""
@@ -162,14 +164,18 @@ class ResponseBody(AsyncIterator[bytes]):
             return
         self._is_released = True
         self._parser.release()
-        is_kept = self._parser.is_complete and self._parser.is_reusable
-        let_go = functools.partial(self._give_back, self.wire) if is_kept else self.wire.aclose
         try:
-            await _traced(self._trace, "http11.response_closed", {}, let_go)
-        except BaseException:
-            if not is_kept:  # whatever becomes of the trace
+            await _traced(self._trace, "http11.response_closed", {}, self._let_go)
+        finally:
+            if not self._is_let_go:  # the trace failed, or was cancelled
                 await self.wire.aclose()
-            raise
+
+    async def _let_go(self) -> None:
+        self._is_let_go = True
+        if self._parser.is_complete and self._parser.is_reusable:
+            await self._give_back(self.wire)
+        else:
+            await _close([self.wire])
 
 
 class Connections:
@@ -212,12 +218,14 @@ class Connections:
         await _close(self._idle.take_surplus(anyio.current_time()))
         while (wire := self._idle.take(origin)) is not None:
             if wire.is_quiet():
+                logger.debug("reusing the connection to %s:%d", origin.host, origin.port)
                 return wire
-            await wire.aclose()
+            await _close([wire])
         return None
 
     async def _give_back(self, wire: Wire) -> None:
         now = anyio.current_time()
+        logger.debug("keeping the connection to %s:%d", wire.origin.host, wire.origin.port)
         self._idle.put(wire, now)
         await _close(self._idle.take_all() if self._is_closed else self._idle.take_surplus(now))
 
@@ -234,6 +242,7 @@ class Connections:
         except BaseException:
             await wire.aclose()
             raise
+        logger.debug("opened a connection to %s:%d", origin.host, origin.port)
         return wire
 
     async def _exchange(
@@ -329,6 +338,7 @@ async def _close(wires: Iterable[Wire]) -> None:
     left = iter(wires)
     try:
         for wire in left:
+            logger.debug("closed the connection to %s:%d", wire.origin.host, wire.origin.port)
             await wire.aclose()
     finally:  # asyncio's own cancellation knows no shield
         for wire in left:

@@ -219,8 +219,8 @@ class ResponseParser:
         return b""
 
     def release(self) -> None:
-        """Let go of what parses, which holds on to this: a cycle less for the garbage collector."""
-        self._parser = None
+        """Let go of what parses, and of what is wrong, which hold on to this: no cycle for the collector."""
+        self._parser = self.failure = None
 
     # --- heads ---
 
@@ -302,7 +302,7 @@ class ResponseParser:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self.release()
+            self._parser = None
             if self.is_complete:
                 self.is_reusable = False
             elif self.failure is None:

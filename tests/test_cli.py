@@ -363,7 +363,9 @@ def test_verbose_logs_what_goes_on(command: Command) -> None:
 def test_more_verbose_logs_the_connections_beneath(command: Command) -> None:
     with scripted(feed("data: x\n\n")) as server:
         result = command(server.url, "-vvv", "--no-reconnect", "-H", "Authorization: Bearer s3cret")
-    assert "DEBUG httpcore" in result.err
+    there = server.url.removeprefix("http://")
+    assert f"DEBUG anysse: opened a connection to {there}\n" in result.err
+    assert f"DEBUG anysse: keeping the connection to {there}\n" in result.err
     assert "s3cret" not in result.err
 
 

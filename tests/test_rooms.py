@@ -68,7 +68,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_request": (LOWER, set()),
     "_asyncio": (set(), {"anyio"}),
     "_wire": ({"_asyncio", "_http11"}, {"anyio"}),
-    "_connections": ({"_http11", "_wire"}, {"anyio"}),
+    "_connections": ({"_http11", "_log", "_wire"}, {"anyio"}),
     "_transport": ({*LOWER, "_connections", "_http11", "_wire"}, {"httpx", "httpx2"}),
     "_clients": ({*LOWER, "_transport"}, {"httpx", "httpx2"}),
     "_http": ({*LOWER, "_request", "_transport", "_unwind"}, {"anyio"}),
