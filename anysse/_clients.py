@@ -68,7 +68,12 @@ def _mounts(library: ModuleType, direct: StreamingTransport) -> Iterator[tuple[s
             url = proxy if "://" in proxy else f"http://{proxy}"
             yield f"{scheme}://", _proxied(library, url)
     for host in filter(None, exempt):
-        yield _pattern(host), direct
+        pattern = _pattern(host)
+        try:
+            library.URL(pattern)
+        except library.InvalidURL:  # what is no host exempts none: curl leaves it out, too
+            continue
+        yield pattern, direct
 
 
 def _proxied(library: ModuleType, url: str) -> Any:
@@ -81,11 +86,16 @@ def _proxied(library: ModuleType, url: str) -> Any:
 
 
 def _pattern(host: str) -> str:
-    """Give a host of ``NO_PROXY`` as a pattern of httpx's: a domain stands for what is below it, too."""
+    """Give a host of ``NO_PROXY`` as a pattern of httpx's: a domain stands for what is below it, too.
+
+    The bits of a network are for httpx2; httpx looks at its first address alone.
+    """
     if "://" in host:
         return host
+    address, slash, bits = host.partition("/")
     try:
-        is_v6 = ip_address(host).version == 6
+        is_v6 = ip_address(address).version == 6
     except ValueError:
-        return f"all://{host}" if host.lower() == "localhost" else f"all://*{host}"
-    return f"all://[{host}]" if is_v6 else f"all://{host}"
+        is_whole = host.lower() == "localhost" or host.startswith(("[", "*."))
+        return f"all://{host}" if is_whole else f"all://*{host}"
+    return f"all://[{address}]{slash}{bits}" if is_v6 else f"all://{host}"
