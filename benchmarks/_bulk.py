@@ -1,5 +1,6 @@
 """The server of a bulk stream, plain or over TLS: 20,001 events, one HTTP chunk each, from another process.
 
+At the path `/few` there is a stream of a few such events, to be warmed up with.
 The events have the shape of a chat completion's chunks, the last one is `[DONE]`. Over TLS they come in
 records as large as TLS has them, 16 KiB, or in a record for each event, as a server that flushes sends them.
 All is encrypted before anything is sent, so that nobody waits for the server.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 EVENTS = 20_001
+FEW = 20
 DONE = "[DONE]"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = (
@@ -48,9 +50,9 @@ def certified(folder: Path) -> Certificate:
     return Certificate(str(certificate), str(authority))
 
 
-def chunks() -> list[bytes]:
+def chunks(count: int) -> list[bytes]:
     """Give the response, one piece an event."""
-    events = [CHUNK % number for number in range(EVENTS - 1)] + [b"data: %s\n\n" % DONE.encode()]
+    events = [CHUNK % number for number in range(count - 1)] + [b"data: %s\n\n" % DONE.encode()]
     return [HEAD, *(b"%x\r\n%b\r\n" % (len(event), event) for event in events), b"0\r\n\r\n"]
 
 
@@ -62,12 +64,12 @@ def serve(tell_port: Connection, chain: str = "", *, records: bool = False) -> N
         chain: The file of a certificate; without, there is no TLS.
         records: Whether each event is a TLS record of its own.
     """
-    pieces = chunks() if records else [b"".join(chunks())]
-    answer: Callable[[socket.socket], None] = Plain(pieces)
+    many, few = (pieces if records else [b"".join(pieces)] for pieces in (chunks(EVENTS), chunks(FEW)))
+    answer: Callable[[socket.socket], None] = Plain(many, few)
     if chain:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain)
-        answer = Encrypted(pieces, context)
+        answer = Encrypted(many, few, context)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         tell_port.send(listener.getsockname()[1])
         while True:
@@ -83,8 +85,8 @@ def serve_records(tell_port: Connection, chain: str) -> None:
 class Plain:
     """Answers request after request of a connection."""
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._response = b"".join(pieces)
+    def __init__(self, many: Sequence[bytes], few: Sequence[bytes]) -> None:
+        self._many, self._few = b"".join(many), b"".join(few)
 
     def __call__(self, peer: socket.socket) -> None:
         """Answer until the other side has had enough."""
@@ -92,14 +94,14 @@ class Plain:
             while request := peer.recv(65536):
                 while not request.endswith(b"\r\n\r\n"):
                     request += peer.recv(65536)
-                peer.sendall(self._response)
+                peer.sendall(self._few if is_for_few(request) else self._many)
 
 
 class Encrypted:
     """Answers request after request of a TLS connection, whose records are made before they are sent."""
 
-    def __init__(self, pieces: Sequence[bytes], context: ssl.SSLContext) -> None:
-        self._pieces = pieces
+    def __init__(self, many: Sequence[bytes], few: Sequence[bytes], context: ssl.SSLContext) -> None:
+        self._many, self._few = many, few
         self._context = context
 
     def __call__(self, peer: socket.socket) -> None:
@@ -123,9 +125,14 @@ class Encrypted:
             while request := perform(lambda: tls.read(65536)):
                 while not request.endswith(b"\r\n\r\n"):
                     request += perform(lambda: tls.read(65536)) or end()
-                for piece in self._pieces:
+                for piece in self._few if is_for_few(request) else self._many:
                     tls.write(piece)
                 peer.sendall(outgoing.read())
+
+
+def is_for_few(request: bytes) -> bool:
+    """Say which stream is asked for."""
+    return request.startswith(b"GET /few ")
 
 
 def end() -> bytes:

@@ -105,7 +105,11 @@ class Result:
 
 
 class PeerError(Exception):
-    """A peer's process failed, or took too long; the message is the last that it said."""
+    """A peer has no figures; the message says why, to be read after its name."""
+
+
+class GaveUpError(Exception):
+    """A peer's process raises it where measuring would take for ever; the message says why."""
 
 
 # --- the parent ---
@@ -154,7 +158,7 @@ def measure(module: str, trial: Trial, *, rounds: int, seconds: float = 120) -> 
             try:
                 figures[peer.name].append(run(module, peer, trial, seconds=seconds))
             except PeerError as exc:
-                missing[peer.name] = f"failed: {exc}"
+                missing[peer.name] = str(exc)
     return [result(trial.case, name, figures[name], missing[name]) for name in figures]
 
 
@@ -185,9 +189,11 @@ def run(module: str, peer: Peer, trial: Trial, *, seconds: float) -> Figures:
             preexec_fn=settle if os.name == "posix" else None,
         )
     except subprocess.TimeoutExpired:
-        raise PeerError(f"took longer than {seconds:g} s") from None
+        raise PeerError(f"gave up after {seconds:g} s") from None
     if done.returncode != 0:
-        raise PeerError(last_error(done.stderr) or f"exit status {done.returncode}")
+        error = last_error(done.stderr) or f"exit status {done.returncode}"
+        _, gave_up, why = error.partition(f"{GaveUpError.__name__}: ")
+        raise PeerError(why if gave_up else f"failed: {error}")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 
