@@ -12,6 +12,8 @@ import anyio
 from anyio.abc import SocketStream
 from anyio.lowlevel import checkpoint
 
+READ_SIZE: Final = 262_144
+"""Bytes that asyncio reads at once, and uvloop."""
 HIGH_WATER: Final = 65_536
 """Bytes that may wait for whoever reads before the other side is held back; the last read comes on top."""
 
@@ -49,7 +51,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         """Whether nothing came that nobody has taken, nor the end."""
         return not self._chunks and not self._is_over
 
-    async def receive(self, max_bytes: int = HIGH_WATER) -> bytes:
+    async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
         """Give what came; no checkpoint where something is here already, which cannot go on for long."""
         while not self._chunks:
             if self._is_over or self._is_closed:
@@ -68,7 +70,8 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         self._size -= len(chunk)
         if self._is_paused and self._size < HIGH_WATER:
             self._is_paused = False
-            self._transport.resume_reading()
+            if not self._is_over:
+                self._transport.resume_reading()
         return chunk
 
     def _end(self) -> Exception:
@@ -107,7 +110,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._chunks.append(data)
         self._size += len(data)
-        if self._size >= HIGH_WATER:
+        if self._size >= HIGH_WATER and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
         if self._reader is not None and not self._reader.done():

@@ -71,7 +71,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_connections": ({"_http11", "_log", "_wire"}, {"anyio"}),
     "_transport": ({*LOWER, "_connections", "_http11", "_wire"}, {"httpx", "httpx2"}),
     "_clients": ({*LOWER, "_transport"}, {"httpx", "httpx2"}),
-    "_http": ({*LOWER, "_request", "_transport", "_unwind"}, {"anyio"}),
+    "_http": ({*LOWER, "_connections", "_request", "_transport", "_unwind"}, {"anyio"}),
     "_reader": ({*LOWER, *FLOOR_2}, {"anyio"}),
     "_stream": ({*LOWER, *FLOOR_2, "_reader"}, {"anyio"}),
     "_open": ({*LOWER, *FLOOR_2, "_stream"}, {"anyio"}),

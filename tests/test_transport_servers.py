@@ -596,7 +596,6 @@ async def test_a_certificate_that_no_one_trusts_is_refused(server: Server, libra
             await client.get("/length")
 
 
-@pytest.mark.xfail(reason="the context's own ALPN is used, and the server speaks HTTP/2")
 @against("hypercorn")
 async def test_a_context_that_offers_http_2_as_well_is_for_http_1_here(
     server: Server, library: ModuleType
