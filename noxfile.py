@@ -15,9 +15,9 @@ COVERAGE = ROOT / ".coverage.d"
 # All of them on 3.11, and some on the others: each more would cost minutes.
 BACKENDS = {
     ("3.12", "httpx"): "asyncio-eager trio",
-    ("3.12", "httpx2"): "uvloop trio",
-    ("3.13", "httpx"): "asyncio trio",
-    ("3.13", "httpx2"): "asyncio-eager trio",
+    ("3.12", "httpx2"): "uvloop",
+    ("3.13", "httpx"): "trio",
+    ("3.13", "httpx2"): "asyncio-eager",
 }
 PYTEST = ("-q", "-n", "2")  # much of a test's time is waiting
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
