@@ -20,6 +20,7 @@ from ._open import Lifetime
 from ._options import StreamStatus
 from ._statistics import StreamStatistics
 from ._stream import EventStream
+from ._wakeup import Latch
 
 
 class Life:
@@ -34,7 +35,7 @@ class Life:
     ) -> None:
         self.stream: Final[EventStream[Any]] = lifetime.stream
         self.error: Exception | None = None
-        self.ended: Final = anyio.Event()
+        self.ended: Final = Latch()
         self._lifetime = lifetime
         self._predecessors = predecessors  # which have been disconnected
         self._place = place

@@ -79,7 +79,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_limits": (LOWER, {"anyio"}),
     "_handlers": (LOWER, {"typing_extensions"}),
     "_dispatch": ({*LOWER, "_clock", "_handlers", "_stream"}, {"anyio"}),
-    "_handle": ({*LOWER, "_dispatch", "_handlers", "_http", "_limits", "_open", "_stream"}, {"anyio"}),
+    "_handle": (
+        {*LOWER, "_dispatch", "_handlers", "_http", "_limits", "_open", "_stream", "_wakeup"},
+        {"anyio"},
+    ),
     "_call": ({*LOWER, "_open"}, set()),
     "_client": (
         {*LOWER, *FLOOR_2, "_call", "_dispatch", "_handle", "_handlers", "_limits", "_open", "_stream"},
