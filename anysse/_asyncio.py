@@ -102,6 +102,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
     async def aclose(self) -> None:
         """Close it; whoever waits is told."""
         self._is_closed = True
+        self._chunks.clear()
         self._transport.abort()
         await checkpoint()
 

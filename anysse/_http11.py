@@ -252,14 +252,14 @@ class ResponseParser:
         is_begun = _PROTOCOL.startswith(raw[: len(_PROTOCOL)]) or raw == b"\r"
         if not is_begun or (end >= 0 and self._status_line is None):
             self._fail("the server sent what is no HTTP/1.1 (its status line)")
+        if self._status_line is not None and self._status_line[2] == b"101":
+            self._fail("the server switched protocols, though not asked to")
 
     def _take_head(self) -> None:
         assert self._status_line is not None  # noqa: S101 - no head ends without
         version, code, reason = self._status_line.groups(b"")
         status = int(code)
-        if status == 101:
-            self._fail("the server switched protocols, though not asked to")
-        if not self._has_head_ended:
+        if not self._has_head_ended:  # pragma: no cover - no llhttp that we know sees it elsewhere
             self._fail("the server sent what is no HTTP/1.1 (its head)")
         self._frame(version, status)
         if status >= 200:
@@ -279,7 +279,7 @@ class ResponseParser:
             version != b"HTTP/1.1" or [coding.strip(b" ").lower() for coding in codings] != [b"chunked"]
         ):
             self._fail("the response has a Transfer-Encoding other than chunked")
-        if len(lengths) + len(codings) > 1:
+        if len(lengths) + len(codings) > 1:  # pragma: no cover - llhttp refuses that by itself
             self._fail("the response has more than one length")
         if lengths and _length_of(lengths[0].strip(b" \t")) is None:
             self._fail("the response has a Content-Length that is none")
@@ -297,8 +297,7 @@ class ResponseParser:
     # --- the body ---
 
     def _parse(self, data: bytes) -> None:
-        if self._parser is None:
-            return
+        assert self._parser is not None  # noqa: S101 - nobody reads what was released
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:

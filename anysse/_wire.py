@@ -38,12 +38,11 @@ class Wire:
     Made before it is connected, so that whoever is cancelled meanwhile has something to close.
     """
 
-    __slots__ = ("_socket_stream", "_ssl_object", "_stream", "idle_since", "is_broken", "is_closed", "origin")
+    __slots__ = ("_socket_stream", "_ssl_object", "_stream", "idle_since", "is_broken", "origin")
 
     def __init__(self, origin: Origin) -> None:
         self.origin: Final = origin
         self.idle_since = 0.0
-        self.is_closed = False
         self.is_broken = False
         self._socket_stream: ByteStream
         self._stream: ByteStream  # that, or the one of TLS on it
@@ -141,9 +140,6 @@ class Wire:
 
     async def aclose(self) -> None:
         """Close it, whoever cancels; any number of times."""
-        if self.is_closed:
-            return
-        self.is_closed = True
         if hasattr(self, "_stream"):  # else it was never connected
             with anyio.move_on_after(CLOSE_GRACE, shield=True):
                 await self._stream.aclose()
