@@ -27,7 +27,9 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.tls import TLSListener, TLSStream
 
 import anysse
+from anysse._asyncio import HIGH_WATER
 from anysse._transport import BODY
+from anysse._wire import Origin, Wire
 from tests.conftest import is_importable
 from tests.server import Connection, Script, Server, answer
 from tests.server import serve as scripted
@@ -366,6 +368,18 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys_wherever_reads_end(siz
         await client.get(server.url)
         assert (await client.get(server.url)).text == "fine"
         assert len(server.connections) == 2
+
+
+@pytest.mark.parametrize("headers", ["", "Connection: upgrade\r\nUpgrade: h2c\r\n"])
+async def test_a_switch_of_the_protocol_is_refused_as_that(headers: str) -> None:
+    async def switching(connection: Connection) -> None:
+        await connection.send(f"HTTP/1.1 101 Switching\r\n{headers}\r\n")
+        await connection.hang()
+
+    async with serve(then=switching) as server, client_of() as client:
+        error = await raised_by(client.get(server.url))
+        assert isinstance(error, httpx.RemoteProtocolError)
+        assert "switched protocols" in str(error)
 
 
 # --- a connection that dies as it is used again -----------------------------------------------------------
@@ -806,6 +820,36 @@ async def test_what_tls_holds_back_is_not_forgotten() -> None:
         assert server.connections == 2
 
 
+@pytest.mark.parametrize("end", ["farewell", "nonsense"])
+async def test_what_ended_in_the_records_behind_an_answer_is_not_used_again(end: str) -> None:
+    async def handle(stream: TLSStream) -> None:
+        await head_of(stream)
+        stream._ssl_object.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+        with suppress(ssl.SSLError):
+            if end == "farewell":
+                stream._ssl_object.unwrap()
+        nonsense = b"\x17\x03\x03\x00\x05hello" if end == "nonsense" else b""
+        await stream.transport_stream.send(stream._write_bio.read() + nonsense)
+        await anyio.sleep_forever()  # neither hangs up nor says more: the records alone tell
+
+    async with tls_server(handle) as server, client_of(verify=server.trusting()) as client:
+        assert [(await client.post(server.url)).text for _ in range(2)] == ["fine", "fine"]
+        assert server.connections == 2
+
+
+async def test_megabytes_over_tls_are_the_same() -> None:
+    body = bytes(range(256)) * 8_192
+
+    async def handle(stream: TLSStream) -> None:
+        while await head_of(stream):
+            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async with tls_server(handle) as server, client_of(verify=server.trusting()) as client:
+        for _ in range(2):
+            assert (await client.get(server.url)).content == body
+        assert server.connections == 1
+
+
 # --- the socket -------------------------------------------------------------------------------------------
 
 
@@ -934,6 +978,25 @@ async def test_a_generator_is_closed_where_it_cannot_go_on() -> None:
         assert left == [True]
 
 
+@pytest.mark.parametrize("is_endless", [True, False])
+async def test_a_body_need_be_no_generator(is_endless: bool) -> None:
+    class Body(httpx.AsyncByteStream):
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return Pieces(b"one", b"", b"two", then=fail if is_endless else None)
+
+    async def fail() -> None:
+        raise LookupError
+
+    async with serve(then=fine) as server, client_of() as client:
+        headers = {"Host": "a", "Transfer-Encoding": "chunked"}
+        request = httpx.Request("POST", server.url, headers=headers, stream=Body())
+        if is_endless:
+            assert isinstance(await raised_by(client.send(request)), LookupError)
+        else:
+            await client.send(request)
+            assert server.requests[0].body == b"onetwo"
+
+
 async def test_a_body_that_is_waited_for_can_be_cancelled() -> None:
     async with serve(then=fine) as server, client_of() as client:
         async with anyio.create_task_group() as tasks:
@@ -965,6 +1028,21 @@ async def test_a_response_can_be_closed_any_number_of_times(library: ModuleType)
             await body.aclose()
             await server.all_closed()
             assert type(await raised_by(anext(body))) is library.ReadError
+
+
+async def test_what_waits_to_be_read_is_gone_with_the_response() -> None:
+    async def much(connection: Connection) -> None:
+        await connection.respond(200, body=bytes(4_000_000))
+
+    async with serve(then=much) as server, client_of() as client:
+        async with client.stream("GET", server.url) as response:
+            body = response.extensions[BODY]
+            assert await anext(body)
+            await turns(10)  # more comes, and waits
+            await body.aclose()
+            assert type(await raised_by(anext(body))) is httpx.ReadError
+            assert type(await raised_by(anext(body))) is httpx.ReadError
+        await server.all_closed()
 
 
 async def test_a_response_that_was_read_can_be_read_on_and_closed_to_no_effect() -> None:
@@ -1003,6 +1081,98 @@ async def test_a_body_that_was_not_read_closes_the_connection() -> None:
         async with client.stream("GET", server.url, headers={"A": "b"}):
             pass
         await server.until(lambda: server.open_connections == idle_in(client))
+
+
+# --- the stream beneath, on asyncio -----------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def connected(handle: Handler) -> AsyncIterator[Any]:
+    """Give the stream of a connection to a server."""
+    async with tcp_server(handle) as port:
+        wire = Wire(Origin(is_tls=False, host="127.0.0.1", port=port, server_hostname=""))
+        await wire.connect(None)
+        yield wire._socket_stream
+        await wire.aclose()
+        await wire.aclose()
+
+
+async def test_the_stream_gives_no_more_than_asked_for() -> None:
+    async def handle(stream: anyio.abc.ByteStream) -> None:
+        async with stream:
+            await stream.send(b"x" * 100_000)
+            with suppress(anyio.EndOfStream):
+                await stream.receive()
+
+    async with connected(handle) as stream:
+        received = b""
+        while len(received) < 100_000:
+            piece = await stream.receive(1_000)
+            assert len(piece) <= 1_000
+            received += piece
+        assert received == b"x" * 100_000
+
+
+async def test_a_stream_that_broke_gives_what_it_has(anyio_backend_name: str) -> None:
+    if anyio_backend_name != "asyncio":
+        pytest.skip("the stream is asyncio's")
+
+    async def handle(stream: anyio.abc.ByteStream) -> None:
+        async with stream:
+            with suppress(anyio.EndOfStream):
+                await stream.receive()
+
+    async with connected(handle) as stream:
+        stream.data_received(b"x" * HIGH_WATER)  # it stops reading
+        stream.data_received(b"y")
+        stream.connection_lost(ConnectionResetError())  # as where a write fails
+        assert not stream.is_quiet
+        assert await stream.receive() == b"x" * HIGH_WATER
+        assert await stream.receive() == b"y"
+        error = await raised_by(stream.receive())
+        assert isinstance(error, anyio.BrokenResourceError)
+        assert isinstance(error.__cause__, ConnectionResetError)
+
+
+async def test_the_stream_has_one_reader() -> None:
+    async def handle(stream: anyio.abc.ByteStream) -> None:
+        async with stream:
+            with suppress(anyio.EndOfStream):
+                await stream.receive()
+
+    async with connected(handle) as stream, anyio.create_task_group() as tasks:
+        tasks.start_soon(stream.receive)
+        await turns(5)
+        assert isinstance(await raised_by(stream.receive()), anyio.BusyResourceError)
+        tasks.cancel_scope.cancel()
+
+
+async def test_the_stream_says_that_no_more_will_come_and_still_hears() -> None:
+    async def handle(stream: anyio.abc.ByteStream) -> None:
+        async with stream:
+            received = b"".join([piece async for piece in stream])
+            await stream.send(received * 2)
+
+    async with connected(handle) as stream:
+        await stream.send(b"x")
+        await stream.send_eof()
+        assert b"".join([piece async for piece in stream]) == b"xx"
+
+
+async def test_a_stream_that_is_closed_sends_nothing() -> None:
+    async def handle(stream: anyio.abc.ByteStream) -> None:
+        async with stream:
+            await stream.send(b"x" * 200_000)
+
+    async with connected(handle) as stream:
+        await stream.receive(1)
+        await turns(5)
+        await stream.aclose()
+        await turns(5)
+        with suppress(anyio.ClosedResourceError):
+            while True:
+                await stream.receive()  # what it has already, if anything
+        assert isinstance(await raised_by(stream.send(b"x")), anyio.ClosedResourceError)
 
 
 # --- left at any moment -----------------------------------------------------------------------------------
