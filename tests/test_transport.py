@@ -281,7 +281,7 @@ async def test_what_waited_for_too_long_is_closed() -> None:
         for count in (1, 2, 3):
             await client.get(server.url)
             assert len(server.connections) == count
-            await anyio.sleep(SHORT)  # by the clock that the transport reads
+            await anyio.sleep(2 * SHORT)  # by the clock that the transport reads
         await server.until(lambda: server.open_connections <= 1)
 
 
@@ -942,12 +942,12 @@ async def test_a_generator_is_left_in_order(library: ModuleType) -> None:
             for _ in range(3):
                 yield b"x"
         finally:
-            left.append(await checkpoint())
+            left.append(True)
 
     async with serve(then=fine) as server, client_of(library) as client:
         await client.post(server.url, content=generated())
         assert server.requests[0].body == b"xxx"
-        assert len(left) == 1
+        assert left == [True]
 
 
 async def test_a_generator_is_closed_where_it_cannot_go_on() -> None:
