@@ -176,7 +176,7 @@ def slow(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """How fast it is, beside its peers, as ratios. Let the machine do nothing else meanwhile."""
+    """How fast it is, beside its peers, as ratios: twenty minutes on a machine that does nothing else."""
     session.install("-e", ".[httpx2,trio]", *group("bench"))
     if npm := shutil.which("npm"):
         # No lockfile: it would name where each package came from. Where npm fails, its peers are missing.

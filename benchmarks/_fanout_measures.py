@@ -67,8 +67,8 @@ class Asked:
     port: int
     streams: int
     rate: float = 10.0
-    seconds: float = 5.0
-    settle: float = 1.0
+    seconds: float = 2.0
+    settle: float = 0.5
     events: int = 4
     collector: bool = True
     profile: str = ""
@@ -106,7 +106,7 @@ def first_of(error: BaseException) -> BaseException:
 
 async def measured(asked: Asked) -> None:
     """Warm up, measure and tell."""
-    await lap(replace(asked, rate=10.0), streams=WARM_UP)
+    await lap(replace(asked, rate=40.0), streams=WARM_UP)
     gc.collect()
     if not asked.collector:
         gc.disable()

@@ -10,13 +10,16 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from benchmarks._run import HERE, Case, Peer, Result
 
 RESULTS = HERE / "results"
+HAVE_BARS = ("parse", "stream", "fanout", "soak")
+"""The benchmarks that are saved, and have bars."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,21 +30,29 @@ class Bar:
         measure: What is compared with what.
         ratio: What came out; none where one of the two is missing.
         side: Whether the ratio must be at least the bar, or at most.
-        bound: The bar.
+        bound: The bar; none where it is only to be known.
         unit: Where it is no ratio, what the bar is in.
     """
 
     measure: str
     ratio: float | None
     side: Literal[">=", "<="]
-    bound: float
+    bound: float | None
     unit: str = "×"
+
+    @property
+    def must_be(self) -> str:
+        """What the bar is, in words."""
+        side = "≥" if self.side == ">=" else "≤"
+        return "–" if self.bound is None else f"{side} {self.bound:g} {self.unit}"
 
     @property
     def verdict(self) -> str:
         """Whether it is met."""
         if self.ratio is None:
             return "not measured"
+        if self.bound is None:
+            return "no bar"
         is_met = self.ratio >= self.bound if self.side == ">=" else self.ratio <= self.bound
         return "met" if is_met else "missed"
 
@@ -91,12 +102,32 @@ def bars_table(bars: Iterable[Bar]) -> str:
         (
             bar.measure,
             "–" if bar.ratio is None else f"{bar.ratio:.2f}",
-            f"{'≥' if bar.side == '>=' else '≤'} {bar.bound:g} {bar.unit}",
+            bar.must_be,
             bar.verdict,
         )
         for bar in bars
     ]
     return table(("bar", "is", "must be", ""), rows)
+
+
+def saved_bars() -> Iterator[tuple[str, Bar]]:
+    """Give the bars of all that is saved, and which benchmark's they are."""
+    for name in HAVE_BARS:
+        path = RESULTS / f"{name}.json"
+        saved = json.loads(path.read_text(encoding="utf-8"))["bars"] if path.exists() else []
+        for fields in saved:
+            fields.pop("verdict")
+            yield name, Bar(**fields)
+
+
+def all_bars() -> str:
+    """Lay out the bars of all that is saved, and count those that are met."""
+    found = list(saved_bars())
+    verdicts = Counter(bar.verdict for _, bar in found)
+    absent = [name for name in HAVE_BARS if name not in {name for name, _ in found}]
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    nothing_of = f"\nnot measured yet: {', '.join(absent)}" if absent else ""
+    return f"{bars_table(bar for _, bar in found)}\n\n{counted}{nothing_of}"
 
 
 def missing(results: Iterable[Result]) -> dict[str, str]:
@@ -107,7 +138,7 @@ def missing(results: Iterable[Result]) -> dict[str, str]:
             reasons.setdefault(result.peer, {}).setdefault(result.missing, []).append(words(result.case))
     return {
         peer: "; ".join(
-            f"{reason} ({', '.join(cases[:3])}{', …' * (len(cases) > 3)})" for reason, cases in of.items()
+            f"{reason} ({'; '.join(cases[:3])}{'; …' * (len(cases) > 3)})" for reason, cases in of.items()
         )
         for peer, of in reasons.items()
     }
@@ -115,7 +146,7 @@ def missing(results: Iterable[Result]) -> dict[str, str]:
 
 def words(case: Case) -> str:
     """Say which case."""
-    return " ".join(case.values())
+    return ", ".join(case.values())
 
 
 def machine() -> dict[str, Any]:

@@ -15,11 +15,15 @@ Six measurements, each of one peer in a process of its own, the server in anothe
 `anysse` is one StreamClient, `anysse-open` is `open_stream` without a client, `anysse-transport` is httpx's
 client over our transport; the others share one client of theirs, without bounds. `aiohttp` only splits
 lines, and `bare`, AnyIO's sockets with httptools, only events. httpcore's pool looks at all its connections
-whenever one is opened or closed, so those over it are left out where there are 5,000.
+whenever one is opened or closed: a lap of httpx takes 40 s of CPU, so it is done once, on asyncio, and
+httpx-sse is left out where there are many streams and no bar for it.
+
+All of it takes about ten minutes.
 
     python -m benchmarks.fanout                            # everything; saved
-    python -m benchmarks.fanout --quick                    # few streams, few seconds, one round
+    python -m benchmarks.fanout --quick                    # few streams, few seconds; two minutes
     python -m benchmarks.fanout paced --peers anysse,aiohttp --on asyncio --seconds 5 --rounds 1
+    python -m benchmarks.fanout idle --streams 5000        # more than by default
     python -m benchmarks.fanout lap --peers anysse --on trio --streams 500 --rounds 1 --profile lap.prof
 """
 
@@ -46,35 +50,36 @@ PEERS = (
     Peer(name="aiohttp", packages=("aiohttp",)),
     Peer(name="bare", packages=("anyio", "httptools")),
 )
-OVER_HTTPCORE = frozenset({"httpx-sse", "httpx2"})
-MOST_OVER_HTTPCORE = 2000
-"""Streams; more would take minutes, for each peer and round."""
 NOT_ON_TRIO = frozenset({"aiohttp"})
 PATIENCE = 400.0
 """Seconds that one process may take: what httpx takes for 1,500 streams, and some more."""
+QUICKLY = 10
+"""How many times fewer streams there are where it has to be quick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One of the six.
+    """One of the six, or a part of it.
 
     Args:
         name: What it is called here.
         what: What it is called in the peer's process.
+        peers: Who takes part.
         streams: How many there are, one table row each.
-        quick: How many where it has to be quick.
         rates: Events a second of each stream, for each number of them.
         figures: The columns of its table: the figure, its head.
+        rounds: It is the best of so many.
         backends: On which it is done.
         collectors: Whether the garbage collector is on, one table row each.
     """
 
     name: str
     what: str
+    peers: frozenset[str]
     streams: tuple[int, ...]
-    quick: tuple[int, ...]
-    figures: dict[str, str]
     rates: tuple[float, ...]
+    figures: dict[str, str]
+    rounds: int = 1
     backends: tuple[str, ...] = BACKENDS
     collectors: tuple[str, ...] = ("on",)
 
@@ -87,47 +92,100 @@ class Measurement:
 
     def _case(self, backend: str, streams: int, collector: str) -> Case:
         case = {"measured": self.name, "on": backend, "streams": str(streams)}
-        return case if len(self.collectors) == 1 else {**case, "collector": collector}
+        return {**case, "collector": collector} if self.name == "growth" else case
 
 
 DELAYS = {"delay_p50_us": "median delay, µs", "delay_p99_us": "99th percentile, µs"}
+PACE = {"cpu_us": "CPU/event, µs", **DELAYS}
+IDLE = {"kib": "KiB/stream", "open_us": "CPU to open, µs"}
 LAP = {"cpu_per_stream_us": "CPU/stream, µs", "cpu": "CPU, s", "wall": "wall, s"}
+OVER_HTTPCORE = frozenset({"httpx-sse", "httpx2"})
+LEAN = frozenset({OURS, "aiohttp", "bare"})
 MEASUREMENTS = (
     Measurement(
         name="one",
         what="paced",
+        peers=frozenset({OURS, "httpx-sse", "httpx2", "aiohttp"}),
         streams=(1,),
-        quick=(1,),
         rates=(100.0,),
         figures={**DELAYS, "cpu_us": "CPU/event, µs"},
+        rounds=2,
     ),
     Measurement(
         name="paced",
         what="paced",
-        streams=(100, 1500, 5000),
-        quick=(100, 300),
-        rates=(10.0, 1.0, 0.4),
-        figures={"cpu_us": "CPU/event, µs", **DELAYS},
+        peers=LEAN | OVER_HTTPCORE,
+        streams=(100,),
+        rates=(10.0,),
+        figures=PACE,
+        rounds=2,
+    ),
+    Measurement(
+        name="paced",
+        what="paced",
+        peers=LEAN | {"httpx2"},
+        streams=(1500,),
+        rates=(1.0,),
+        figures=PACE,
+        backends=("asyncio", "trio"),
+    ),
+    Measurement(
+        name="idle", what="idle", peers=LEAN | OVER_HTTPCORE, streams=(100,), rates=(1.0,), figures=IDLE
     ),
     Measurement(
         name="idle",
         what="idle",
-        streams=(1500, 5000),
-        quick=(600,),
-        rates=(1.0, 1.0),
-        figures={"kib": "KiB/stream", "open_us": "CPU to open, µs"},
+        peers=LEAN | {"anysse-open", "httpx2"},
+        streams=(1500,),
+        rates=(1.0,),
+        figures=IDLE,
     ),
-    Measurement(name="lap", what="lap", streams=(1500,), quick=(300,), rates=(1.0,), figures=LAP),
-    Measurement(name="leave", what="leave", streams=(1500,), quick=(300,), rates=(1.0,), figures=LAP),
+    Measurement(
+        name="lap",
+        what="lap",
+        peers=LEAN | {"anysse-open", "anysse-transport"},
+        streams=(1500,),
+        rates=(2.0,),
+        figures=LAP,
+        rounds=2,
+    ),
+    Measurement(
+        name="lap",
+        what="lap",
+        peers=OVER_HTTPCORE,
+        streams=(1500,),
+        rates=(2.0,),
+        figures=LAP,
+        backends=("asyncio",),
+    ),
+    Measurement(
+        name="leave",
+        what="leave",
+        peers=LEAN | {"httpx2"},
+        streams=(1500,),
+        rates=(2.0,),
+        figures=LAP,
+        backends=("asyncio",),
+    ),
     Measurement(
         name="growth",
         what="lap",
+        peers=frozenset({OURS, "aiohttp"}),
         streams=(500, 5000),
-        quick=(100, 1000),
-        rates=(4.0, 0.4),
+        rates=(8.0, 0.8),
+        figures=LAP,
+        rounds=2,
+        backends=("asyncio", "trio"),
+    ),
+    Measurement(
+        name="growth",
+        what="lap",
+        peers=frozenset({OURS}),
+        streams=(500, 5000),
+        rates=(8.0, 0.8),
         figures=LAP,
         backends=("asyncio", "trio"),
-        collectors=("on", "off"),
+        collectors=("off",),
     ),
 )
 
@@ -142,18 +200,17 @@ def trials(measurement: Measurement, options: argparse.Namespace, port: int) -> 
             "seconds": options.seconds,
             "profile": options.profile,
         }
-        yield Trial(case=case, peers=peers_of(case, options), task=task)
+        yield Trial(case=case, peers=peers_of(measurement, case, options), task=task)
 
 
-def peers_of(case: Case, options: argparse.Namespace) -> list[Peer]:
+def peers_of(measurement: Measurement, case: Case, options: argparse.Namespace) -> list[Peer]:
     """Give those that can take part, of those that were asked for."""
-    left_out: set[str] = set()
+    names = set(measurement.peers)
     if case["on"] == "trio":
-        left_out |= NOT_ON_TRIO
-    if int(case["streams"]) > MOST_OVER_HTTPCORE:
-        left_out |= OVER_HTTPCORE
-    names = options.peers.split(",") if options.peers else [peer.name for peer in PEERS]
-    return [peer for peer in PEERS if peer.name in names and peer.name not in left_out]
+        names -= NOT_ON_TRIO
+    if options.peers:
+        names &= set(options.peers.split(","))
+    return [peer for peer in PEERS if peer.name in names]
 
 
 def chosen(options: argparse.Namespace) -> Iterator[Measurement]:
@@ -161,26 +218,29 @@ def chosen(options: argparse.Namespace) -> Iterator[Measurement]:
     for measurement in MEASUREMENTS:
         if options.measurements and measurement.name not in options.measurements:
             continue
-        count = len(measurement.quick) if options.quick else len(measurement.streams)
-        streams = measurement.quick if options.quick else measurement.streams
-        rates = measurement.rates[:count]
+        streams, rates = measurement.streams, measurement.rates
+        if options.quick:
+            streams = tuple(max(number // QUICKLY, 1) for number in streams)
         if options.streams:
             streams = tuple(map(int, options.streams.split(",")))
             known = dict(zip(measurement.streams, measurement.rates, strict=True))
             rates = tuple(known.get(number, measurement.rates[0]) for number in streams)
-        backends = tuple(options.on.split(",")) if options.on else measurement.backends
-        yield replace(measurement, streams=streams, rates=rates, backends=backends)
+        backends = measurement.backends
+        if options.on:
+            backends = tuple(name for name in backends if name in options.on.split(","))
+        rounds = options.rounds or (1 if options.quick else measurement.rounds)
+        yield replace(measurement, streams=streams, rates=rates, backends=backends, rounds=rounds)
 
 
 # --- what is said ---
 
 
-def print_table(measurement: Measurement, results: Sequence[Result]) -> None:
+def print_table(measurement: Measurement, found: Sequence[Result], results: Sequence[Result]) -> None:
     """Print what came of one measurement; the last column is what we take of what that peer takes."""
     main = next(iter(measurement.figures))
-    names = [name for name in (results[0].case if results else ()) if name != "measured"]
+    names = [name for name in (found[0].case if found else ()) if name != "measured"]
     heads = [*names, "peer", *measurement.figures.values(), f"{OURS} is"]
-    rows = [row(result, measurement, main, results) for result in results]
+    rows = [row(result, measurement, main, results) for result in found]
     print(f"\n{measurement.name}\n{report.table(heads, rows)}", flush=True)
 
 
@@ -193,39 +253,47 @@ def row(result: Result, measurement: Measurement, main: str, results: Sequence[R
     return [*case, result.peer, *figures, "–" if ratio is None else f"{ratio:.2f} ×"]
 
 
-def bars(results: Sequence[Result], few: str = "500", many: str = "5000") -> Iterator[report.Bar]:
+def bars(results: Sequence[Result]) -> Iterator[report.Bar]:
     """Compare with the bars."""
+    paced, lap = "100 paced streams: CPU/event", "1,500 streams opened, read, closed: CPU"
     for on in BACKENDS:
-        yield beside(results, "httpx2", 0.65, "cpu_us", measured="paced", on=on, streams="100")
-    yield beside(results, "aiohttp", 1.15, "cpu_us", measured="paced", on="asyncio", streams="100")
+        yield beside(results, paced, "httpx2", 0.65, "cpu_us", measured="paced", on=on, streams="100")
+    yield beside(results, paced, "aiohttp", 1.15, "cpu_us", measured="paced", on="asyncio", streams="100")
+    yield beside(results, lap, "httpx-sse", 0.1, "cpu", measured="lap", on="asyncio", streams="1500")
+    yield beside(results, lap, "aiohttp", 2.0, "cpu", measured="lap", on="asyncio", streams="1500")
+    kept = "1,500 idle streams: memory of one"
+    yield beside(results, kept, "aiohttp", 1.5, "kib", measured="idle", on="asyncio", streams="1500")
     for on in BACKENDS:
-        yield beside(results, "httpx-sse", 0.1, "cpu", measured="lap", on=on, streams="1500")
-    yield beside(results, "aiohttp", 2.0, "cpu", measured="lap", on="asyncio", streams="1500")
-    yield beside(results, "aiohttp", 1.5, "kib", measured="idle", on="asyncio", streams="1500")
-    for on in BACKENDS:
-        yield beside(results, "httpx-sse", 1.0, "delay_p50_us", measured="one", on=on)
+        delay = "one paced stream: median delay"
+        yield beside(results, delay, "httpx-sse", 1.0, "delay_p50_us", measured="one", on=on)
     for on in ("asyncio", "trio"):
         for collector in ("on", "off"):
-            yield growth(results, few, many, on=on, collector=collector)
+            yield growth(results, on=on, collector=collector)
 
 
-def beside(results: Sequence[Result], peer: str, bound: float, name: str, **case: str) -> report.Bar:
+def beside(
+    results: Sequence[Result], measure: str, peer: str, bound: float, name: str, **case: str
+) -> report.Bar:
     """Compare one figure of ours with that of a peer."""
     ratio = report.ratio(
         report.figure(results, OURS, name, **case), report.figure(results, peer, name, **case)
     )
-    measure_name = f"{report.words(case)}: {name} beside {peer}"
-    return report.Bar(measure=measure_name, ratio=ratio, side="<=", bound=bound)
+    return report.Bar(measure=f"{measure} beside {peer}, {case['on']}", ratio=ratio, side="<=", bound=bound)
 
 
-def growth(results: Sequence[Result], few: str, many: str, **case: str) -> report.Bar:
-    """Compare what one of many streams costs with what one of few does."""
-    one, other = (
+def growth(results: Sequence[Result], **case: str) -> report.Bar:
+    """Compare what one of many streams costs with what one of few does; no bar without the collector."""
+    many, few = (
         report.figure(results, OURS, "cpu_per_stream_us", measured="growth", streams=streams, **case)
-        for streams in (many, few)
+        for streams in ("5000", "500")
     )
-    measure_name = f"growth {case['on']}: CPU/stream, {many} beside {few}, collector {case['collector']}"
-    return report.Bar(measure=measure_name, ratio=report.ratio(one, other), side="<=", bound=1.3)
+    is_on = case["collector"] == "on"
+    return report.Bar(
+        measure=f"CPU/stream, 5,000 beside 500, collector {case['collector']}, {case['on']}",
+        ratio=report.ratio(many, few),
+        side="<=",
+        bound=1.3 if is_on else None,
+    )
 
 
 # --- the command ---
@@ -234,7 +302,7 @@ def growth(results: Sequence[Result], few: str, many: str, **case: str) -> repor
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser()
-    names = [measurement.name for measurement in MEASUREMENTS]
+    names = list(dict.fromkeys(measurement.name for measurement in MEASUREMENTS))
     parser.add_argument(
         "measurements",
         nargs="*",
@@ -242,17 +310,16 @@ def arguments() -> argparse.Namespace:
         metavar="|".join(names),
         help="these alone; nothing is saved",
     )
-    parser.add_argument("--rounds", type=int, default=0, help="the best of so many (3; 1 if quick)")
+    parser.add_argument("--rounds", type=int, default=0, help="the best of so many (1 or 2; 1 if quick)")
     parser.add_argument("--peers", default="", help="these alone, by commas; nothing is saved")
     parser.add_argument("--on", "--backends", default="", help="these backends alone; nothing is saved")
     parser.add_argument("--streams", default="", help="so many streams, by commas; nothing is saved")
     parser.add_argument("--rate", type=float, default=0.0, help="events a second of each; nothing is saved")
-    parser.add_argument("--seconds", type=float, default=0.0, help="how long to watch a pace (5; 2 if quick)")
+    parser.add_argument("--seconds", type=float, default=0.0, help="how long to watch a pace (2; 1 if quick)")
     parser.add_argument("--profile", default="", help="where the (one) peer writes what cProfile saw")
     parser.add_argument("--quick", action="store_true", help="few streams, few seconds; nothing is saved")
     options = parser.parse_args()
-    options.rounds = options.rounds or (1 if options.quick else 3)
-    options.seconds = options.seconds or (2.0 if options.quick else 5.0)
+    options.seconds = options.seconds or (1.0 if options.quick else 2.0)
     return options
 
 
@@ -274,9 +341,9 @@ def main() -> None:
         for measurement in chosen(options):
             found: list[Result] = []
             for trial in trials(measurement, options, port):
-                found += measure(__spec__.name, trial, rounds=options.rounds, seconds=PATIENCE)
-            print_table(measurement, found)
+                found += measure("benchmarks.fanout", trial, rounds=measurement.rounds, seconds=PATIENCE)
             results += found
+            print_table(measurement, found, results)
     whole = is_whole(options)
     checked = [bar for bar in bars(results) if whole or bar.ratio is not None]
     report.close("fanout", results, peers=PEERS, bars=checked, is_whole=whole)
