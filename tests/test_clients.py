@@ -17,7 +17,7 @@ from anyio.streams.tls import TLSListener
 import anysse
 from anysse._clients import own_client
 from anysse._transport import tls_context
-from tests.server import Connection, feed, serve
+from tests.server import Connection, answer, feed, serve
 
 PROXY: Final = "http://proxy.example:3128"
 NAMES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -226,3 +226,27 @@ async def test_a_client_of_the_callers_keeps_its_transport(library: ModuleType) 
                 assert (await events.receive()).data == "x"
         assert client._transport is transport
         assert client._mounts == mounts
+
+
+@pytest.mark.parametrize("client", ["httpx", object(), anysse.StreamingTransport()])
+async def test_what_is_no_client_is_refused_by_name(client: Any) -> None:
+    with pytest.raises(anysse.InvalidRequest) as caught:
+        async with anysse.open_stream("http://localhost/", client=client):
+            pass
+    assert caught.value.argument == "client"
+
+
+async def test_a_client_that_was_closed_is_refused_by_name(library: ModuleType) -> None:
+    async with library.AsyncClient(verify=False) as client:
+        pass
+    with pytest.raises(anysse.InvalidRequest) as caught:
+        async with anysse.open_stream("http://localhost/", client=client):
+            pass
+    assert caught.value.argument == "client"
+
+
+async def test_a_redirect_to_nowhere_is_refused(library: ModuleType) -> None:
+    async with serve(answer(302)) as server, library.AsyncClient(verify=False) as client:
+        with pytest.raises(anysse.StatusError, match="names no Location"):
+            async with anysse.open_stream(server.url, client=client):
+                pass
