@@ -2,7 +2,8 @@
 
 The statements alternate; the time is that of the import alone, without starting Python. Medians, and the
 median of the ratios turn by turn. Bytecode is cached, as pip caches what it installs. What a stream needs
-to open, httpx included, is shown too. The bar: 1.2. Run `python -m benchmarks.startup [turns]`.
+to open, httpx included, is shown too. The bar: 1.2. Run
+`python -m benchmarks.startup [turns]`: 21 take about a minute.
 """
 
 # ruff: noqa: INP001, S603, T201 - a script, which starts what it wrote, and prints

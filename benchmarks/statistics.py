@@ -4,7 +4,8 @@ The stream and its server are those of `benchmarks/stream.py`: 20,001 events, ea
 over httpx2, a read of its own, which is the dearest case: what is counted is counted once a read. CPU time is
 the client's process alone, the two alternate in it, the figures are the best of several turns. To count
 nothing, the lines that count are taken out of the source of the two functions that have them; where among the
-events a fact is, which handlers need, stays. Run `python -m benchmarks.statistics [turns]`.
+events a fact is, which handlers need, stays. Run
+`python -m benchmarks.statistics [turns]`: fifteen take about a minute.
 """
 
 # ruff: noqa: INP001, S102, SLF001, T201 - a script, which prints, and knows the insides that it measures
