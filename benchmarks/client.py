@@ -3,7 +3,7 @@
 The stream and its server are those of `benchmarks/stream.py`: 20,001 events in the shape of a chat's,
 each its own HTTP chunk, the last one `[DONE]`. CPU time is that of the client's process alone; the readers
 alternate in it, and the figures are the best of several turns. All run over httpx2. The first rows hand out
-text, the others JSON, parsed. Run `python -m benchmarks.client [turns]`: seven take about a minute and a half.
+text, the others JSON, parsed. Run `python -m benchmarks.client [turns]`: seven take about a minute.
 """
 
 # ruff: noqa: INP001, T201 - a script, which prints
