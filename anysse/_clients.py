@@ -65,8 +65,11 @@ def _mounts(library: ModuleType, direct: StreamingTransport) -> Iterator[tuple[s
     for scheme in ("http", "https", "all"):
         proxy = proxies.get(scheme)
         if proxy:
-            url = proxy if "://" in proxy else f"http://{proxy}"
-            yield f"{scheme}://", _proxied(library, url)
+            try:
+                yield f"{scheme}://", _proxied(library, proxy if "://" in proxy else f"http://{proxy}")
+            except (library.InvalidURL, ImportError, ValueError) as exc:  # its text may hold a password
+                problem = f"the environment's {scheme}_proxy is of no use to {library.__name__}"
+                raise InvalidRequest("client", f"{problem} ({type(exc).__name__})") from exc
     for host in filter(None, exempt):
         pattern = _pattern(host)
         try:

@@ -1,5 +1,6 @@
 """Which connection carries what: opens them, has a request answered on each, keeps idle ones. No httpx."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -178,6 +179,44 @@ class ResponseBody(AsyncIterator[bytes]):
             await _close([self.wire])
 
 
+class TracedBody(ResponseBody):
+    """One whose reading is told of, too."""
+
+    __slots__ = ("_is_begun", "_is_ended")
+
+    def __init__(
+        self, wire: Wire, request: OutgoingRequest, give_back: Callable[[Wire], Awaitable[None]]
+    ) -> None:
+        super().__init__(wire, request, give_back)
+        self._is_begun = self._is_ended = False
+
+    async def __anext__(self) -> bytes:
+        if not self._is_begun:
+            self._is_begun = True
+            await self._tell("started", {})
+        return await super().__anext__()
+
+    async def aclose(self) -> None:
+        """Tell how the reading ended, then let go of the connection."""
+        try:
+            if self._is_begun and not self._is_ended:
+                self._is_ended = True
+                await self._tell_end(sys.exception())
+        finally:
+            await super().aclose()  # noqa: ASYNC102 - it shields itself, for a bounded time
+
+    async def _tell_end(self, failure: BaseException | None) -> None:
+        if failure is None and self._parser.is_complete:
+            await self._tell("complete", {"return_value": None})
+            return
+        with anyio.move_on_after(CLOSE_GRACE, shield=True):
+            await self._tell("failed", {"exception": failure})
+
+    async def _tell(self, step: str, info: dict[str, object]) -> None:
+        assert self._trace is not None  # noqa: S101 - else it were not of this class
+        await self._trace(f"http11.receive_response_body.{step}", info)
+
+
 class Connections:
     """Has requests answered, each on a connection of its own.
 
@@ -248,7 +287,7 @@ class Connections:
     async def _exchange(
         self, wire: Wire, request: OutgoingRequest, head: bytes, length: int | None
     ) -> tuple[ResponseHead, ResponseBody]:
-        body = ResponseBody(wire, request, self._give_back)
+        body = (ResponseBody if request.trace is None else TracedBody)(wire, request, self._give_back)
         try:
             await _Sending(wire, request, head, length).run()
             return await _traced(request.trace, "http11.receive_response_headers", {}, body.read_head), body

@@ -38,7 +38,15 @@ class Wire:
     Made before it is connected, so that whoever is cancelled meanwhile has something to close.
     """
 
-    __slots__ = ("_socket_stream", "_ssl_object", "_stream", "idle_since", "is_broken", "origin")
+    __slots__ = (
+        "_late_error",
+        "_socket_stream",
+        "_ssl_object",
+        "_stream",
+        "idle_since",
+        "is_broken",
+        "origin",
+    )
 
     def __init__(self, origin: Origin) -> None:
         self.origin: Final = origin
@@ -47,6 +55,7 @@ class Wire:
         self._socket_stream: ByteStream
         self._stream: ByteStream  # that, or the one of TLS on it
         self._ssl_object: ssl.SSLObject | None = None
+        self._late_error: ssl.SSLError | None = None  # of what came behind what was given
 
     async def connect(self, seconds: float | None) -> None:
         """Connect to whichever address of the host answers first (RFC 8305)."""
@@ -87,6 +96,8 @@ class Wire:
 
     async def receive(self, seconds: float | None) -> bytes:
         """Give all that came, up to 256 KiB; nothing is the end."""
+        if self._late_error is not None:
+            _fail("ReadError", self._late_error)
         try:
             if seconds is None:
                 data = await self._stream.receive(READ_SIZE)
@@ -98,16 +109,17 @@ class Wire:
             _fail("ReadError", exc)
         return data if self._ssl_object is None else self._with_more(data, self._ssl_object)
 
-    @staticmethod
-    def _with_more(data: bytes, ssl_object: ssl.SSLObject) -> bytes:
+    def _with_more(self, data: bytes, ssl_object: ssl.SSLObject) -> bytes:
         """Add the records that came along with the first: AnyIO gives one at a time."""
         pieces, room = [data], READ_SIZE - len(data)
         try:
             while room > 0 and (piece := ssl_object.read(room)):
                 pieces.append(piece)
                 room -= len(piece)
-        except ssl.SSLError:
-            pass  # It wants more, or it is broken: the next read will say so.
+        except (ssl.SSLWantReadError, ssl.SSLEOFError):
+            pass  # the next read waits for more, or is told of the end
+        except ssl.SSLError as exc:
+            self._late_error = exc  # once told, the next read would look like the end
         return data if len(pieces) == 1 else b"".join(pieces)
 
     def is_quiet(self) -> bool:

@@ -250,3 +250,14 @@ async def test_a_redirect_to_nowhere_is_refused(library: ModuleType) -> None:
         with pytest.raises(anysse.StatusError, match="names no Location"):
             async with anysse.open_stream(server.url, client=client):
                 pass
+
+
+@pytest.mark.parametrize("proxy", ["ftp://me:s3cret@proxy.example", "http://proxy.example:x"])
+def test_a_proxy_of_the_environment_that_is_none_is_named(
+    monkeypatch: pytest.MonkeyPatch, library: ModuleType, proxy: str
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(anysse.InvalidRequest, match="the environment's https_proxy is of no use") as caught:
+        own_client(library)
+    assert caught.value.argument == "client"
+    assert "s3cret" not in str(caught.value)
