@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from types import ModuleType
 from typing import Any
-from urllib.request import getproxies
 
 from ._check import shown
 from ._errors import InvalidRequest
@@ -58,6 +57,10 @@ def _mounts(library: ModuleType, direct: StreamingTransport) -> Iterator[tuple[s
 
     A proxy is the business of the library's own transport.
     """
+    from urllib.request import (
+        getproxies,  # which takes as long to import as all of anysse; the libraries have it
+    )
+
     proxies = getproxies()
     exempt = [host.strip() for host in proxies.get("no", "").split(",")]
     if "*" in exempt:
