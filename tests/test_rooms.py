@@ -35,6 +35,7 @@ ENGINE = {"_http11", "_asyncio", "_wire", "_connections"}
 """The transport, as far as it knows neither httpx nor httpx2; what dresses it for them alone knows it."""
 LOWER = {*FLOOR_0, *FLOOR_1, "_log", "_types"} - ENGINE
 FLOOR_2 = {
+    "_silence",
     "_clients",
     "_clock",
     "_delivery",
@@ -62,6 +63,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_plan": ({*LOWER, "_session"}, set()),
     "_clock": (set(), {"anyio"}),
     "_groups": (set(), {"anyio"}),
+    "_silence": ({"_errors"}, {"anyio"}),
     "_unwind": (set(), {"anyio"}),
     "_wakeup": (set(), {"anyio"}),
     "_delivery": ({*LOWER, "_wakeup"}, {"anyio"}),
