@@ -5,6 +5,7 @@ what nobody asked for where nobody sees it; and where a server closes it while i
 """
 
 import asyncio
+from collections.abc import Iterable
 from socket import socket
 from typing import Final, final
 
@@ -23,20 +24,26 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
     """The stream of a transport whose protocol it becomes; for one task that reads and one that sends.
 
     Args:
-        transport: Connected, and not being read yet.
+        transport: Connected, and not being read now.
+        chunks: What came before; uvloop reads as soon as it is connected.
+        is_over: Whether the end came, too.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, chunks: Iterable[bytes] = (), *, is_over: bool = False
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
-        self._chunks: list[bytes] = []  # few, and so smaller and no slower than a deque
-        self._size = 0
+        self._chunks = list(chunks)  # few, and so smaller and no slower than a deque
+        self._size = sum(map(len, self._chunks))
         self._is_paused = False
         self._is_closed = False
-        self._is_over = False  # nothing more will come
+        self._is_over = is_over  # nothing more will come
+        self._is_lost = False  # the transport is gone: not even closing it is allowed
+        self._is_full = False  # what was written is not with the system yet
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None  # what the task that reads waits for
-        self._writer: asyncio.Future[None] | None = None  # done once what was written is with the system
+        self._writer: asyncio.Future[None] | None = None  # what the task that sends waits for
         transport.set_protocol(self)
         transport.resume_reading()
 
@@ -88,12 +95,19 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         await checkpoint()
         if not self._is_closed and not self._transport.is_closing():
             self._transport.write(item)
-            if self._writer is not None:
-                await self._writer
+            await self._drain()
         if self._is_closed:
             raise anyio.ClosedResourceError
         if self._transport.is_closing():
             raise anyio.BrokenResourceError from self._error
+
+    async def _drain(self) -> None:
+        while self._is_full and not self._is_lost:
+            self._writer = self._loop.create_future()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
 
     async def send_eof(self) -> None:
         """Say that no more will be sent."""
@@ -103,7 +117,8 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         """Close it; whoever waits is told."""
         self._is_closed = True
         self._chunks.clear()
-        self._transport.abort()
+        if not self._is_lost:
+            self._transport.abort()
         await checkpoint()
 
     # --- what the transport calls ---
@@ -123,17 +138,17 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         self._wake(self._reader)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_over = True
+        self._is_over = self._is_lost = True
         self._error = exc
         self._wake(self._reader)
-        self.resume_writing()
+        self._wake(self._writer)
 
     def pause_writing(self) -> None:
-        self._writer = self._loop.create_future()
+        self._is_full = True
 
     def resume_writing(self) -> None:
+        self._is_full = False
         self._wake(self._writer)
-        self._writer = None
 
     @staticmethod
     def _wake(waiter: "asyncio.Future[None] | None") -> None:

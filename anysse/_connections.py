@@ -5,9 +5,10 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NoReturn, TypeAlias, TypeVar
 
 import anyio
+from anyio.lowlevel import current_token
 
 from ._http11 import (
     RawHeaders,
@@ -147,10 +148,14 @@ class ResponseBody(AsyncIterator[bytes]):
                 if parser.failure is not None:
                     parser.check()
                 data = await self.wire.receive(self._timeout)
+                if self._is_released:
+                    self._refuse()
                 piece = parser.feed(data) if data else parser.feed_eof()
         except TransportFailure as failure:
             await self.aclose()
             raise self._translate(failure) from failure
+        except anyio.BusyResourceError:  # it is the other task's to close
+            raise
         except BaseException:
             await self.aclose()
             raise
@@ -158,6 +163,10 @@ class ResponseBody(AsyncIterator[bytes]):
             return piece
         await self.aclose()
         raise StopAsyncIteration
+
+    @staticmethod
+    def _refuse() -> NoReturn:
+        raise TransportFailure("ReadError", "the response was closed while it was being read")
 
     async def aclose(self) -> None:
         """Let go of the connection: it is kept where all of the body was read, else closed."""
@@ -206,7 +215,7 @@ class TracedBody(ResponseBody):
             await super().aclose()  # noqa: ASYNC102 - it shields itself, for a bounded time
 
     async def _tell_end(self, failure: BaseException | None) -> None:
-        if failure is None and self._parser.is_complete:
+        if self._parser.is_complete:
             await self._tell("complete", {"return_value": None})
             return
         with anyio.move_on_after(CLOSE_GRACE, shield=True):
@@ -226,7 +235,10 @@ class Connections:
     """
 
     def __init__(self, *, max_idle: int, expiry: float | None) -> None:
+        self._max_idle = max_idle
+        self._expiry = expiry
         self._idle = IdleWires(max_idle, expiry)
+        self._loop: object = None  # whose the idle ones are
         self._is_closed = False
 
     async def send(self, request: OutgoingRequest) -> tuple[ResponseHead, ResponseBody]:
@@ -237,6 +249,7 @@ class Connections:
         """
         head = request_head(request.method, request.target, request.headers)
         length = request_body_length(request.headers)
+        self._forget_dead_loop()
         wire = await self._idle_wire(request.origin)
         if wire is not None:
             try:
@@ -251,7 +264,14 @@ class Connections:
     async def aclose(self) -> None:
         """Close what is idle, and keep no more."""
         self._is_closed = True
+        self._forget_dead_loop()
         await _close(self._idle.take_all())
+
+    def _forget_dead_loop(self) -> None:
+        """What another event loop left here cannot be used, nor closed."""
+        loop = current_token()
+        if loop != self._loop:
+            self._loop, self._idle = loop, IdleWires(self._max_idle, self._expiry)
 
     async def _idle_wire(self, origin: Origin) -> Wire | None:
         await _close(self._idle.take_surplus(anyio.current_time()))

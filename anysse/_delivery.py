@@ -117,13 +117,7 @@ class Mailbox:
         return not self._count
 
     async def wait(self) -> None:
-        """Wait until something changed: a batch came, or no more will.
-
-        Raises:
-            anyio.BusyResourceError: Another task waits for that.
-        """
-        if self._arrival is not None:
-            raise anyio.BusyResourceError("reading from")
+        """Wait until something changed: a batch came, or no more will. For one task at a time."""
         self._arrival = self._make_wakeup()
         try:
             await self._arrival

@@ -37,7 +37,7 @@ from ._events import Headers, StreamResponse
 from ._inflate import BadCoding, Inflater
 from ._request import RequestTemplate
 from ._sendable import check_transport, check_url
-from ._transport import BODY
+from ._transport import bare_body
 from ._unwind import unwind
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Exchange:
     def __init__(
         self,
         response: "httpx.Response",
+        bare: ResponseBody | None,
         errors: tuple[type[Exception], ...],
         translate: Callable[[Exception], AnysseError],
     ) -> None:
@@ -82,7 +83,7 @@ class Exchange:
         """What reading may fail with; ``translate`` makes it an error of ours."""
         self.translate = translate
         # The stream itself, and not aiter_raw(): two generators less for each chunk. Ours has none at all.
-        self._body: ResponseBody | None = response.extensions.get(BODY)
+        self._body = bare
         self._raw: AsyncIterator[bytes] = self._body or aiter(response.stream)  # type: ignore[arg-type]
         self.chunks = self._raw
         """The body as it comes, decompressed; a plain one with no layer of ours around each chunk."""
@@ -259,7 +260,8 @@ class Connection:
 
     async def _send(self, request: "httpx.Request", auth: Any) -> Exchange:
         response = await self._client.send(request, stream=True, auth=auth, follow_redirects=False)
-        return Exchange(response, self._errors, functools.partial(self._translate, silence="idle"))
+        bare = bare_body(self._library, response)
+        return Exchange(response, bare, self._errors, functools.partial(self._translate, silence="idle"))
 
     async def _leave(self, exchange: Exchange) -> None:
         try:

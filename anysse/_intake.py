@@ -62,6 +62,11 @@ class Intake:
         return self.is_over and self.error is None
 
     @property
+    def is_between_events(self) -> bool:
+        """Whether nothing is held of an event that has begun."""
+        return self._parser.is_between_events
+
+    @property
     def reconnection_time(self) -> float | None:
         """Seconds that the stream set, as it set them, or None."""
         return self._parser.reconnection_time

@@ -114,6 +114,11 @@ class EventStreamParser:
         return self._last_event_id
 
     @property
+    def is_between_events(self) -> bool:
+        """Whether no line, and no event, has begun that what is fed next may complete."""
+        return not self._line and not self._size
+
+    @property
     def reconnection_time(self) -> float | None:
         """The seconds that the last ``retry`` line asked to wait, or None; never below zero, nor infinite."""
         return self._reconnection_time

@@ -291,6 +291,7 @@ class Reader:
         """Read until the body ends, or the stream does. This is the hot path: all else is done once."""
         session, mailbox, clock = self._session, self._mailbox, self._clock
         intake = self._plan.intake(session.last_event_id)
+        self._bytes_taken = 0  # what a lost connection left half-read is gone
         reads = 0
         next_chunk = aiter(exchange.chunks).__anext__
         while True:
@@ -338,6 +339,8 @@ class Reader:
             intake.last_event_id, intake.reconnection_time, now, has_events=bool(events) or intake.is_done
         )
         if not events and not has_moved:
+            if intake.is_between_events:  # a heartbeat takes no memory
+                self._bytes_taken = 0
             return None
         size, self._bytes_taken = self._bytes_taken, 0
         return events, intake.last_event_id, size

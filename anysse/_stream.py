@@ -124,7 +124,8 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         """Wait until something changes, which lets others run as well; not at the end of the stream."""
         if self._mailbox.is_finished:
             return False
-        await self._mailbox.wait()
+        with self._guard:
+            await self._mailbox.wait()
         if not self._is_closed:
             self._streak = 0
         return True

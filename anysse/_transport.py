@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 else:
     _Transport = object
 
-BODY: Final = "anysse.body"
-"""Among the extensions of a response: its body, with none of the libraries' layers around it."""
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -50,7 +48,7 @@ class StreamingTransport(_Transport):
         InvalidRequest: An argument is none of these.
     """
 
-    def __new__(cls, **_options: object) -> "StreamingTransport":
+    def __new__(cls, *_arguments: object, **_options: object) -> "StreamingTransport":
         """Make one that both libraries take for one of their own; neither is imported before."""
         return object.__new__(_dressed(cls, sys.modules.get("httpx2")))  # type: ignore[arg-type] # a class is hashable
 
@@ -97,7 +95,6 @@ class StreamingTransport(_Transport):
                 "http_version": head.version,
                 "reason_phrase": head.reason,
                 "network_stream": NetworkStream(body.wire),
-                BODY: body,
             },
         )
 
@@ -143,18 +140,24 @@ def _body_class(library: ModuleType) -> Any:
     """Give a class of bodies that the library takes for one of its own."""
 
     class Body(library.AsyncByteStream):  # type: ignore[misc, name-defined]
-        __slots__ = ("_body",)
+        __slots__ = ("body",)
 
         def __init__(self, body: ResponseBody) -> None:
-            self._body = body
+            self.body = body
 
         def __aiter__(self) -> ResponseBody:
-            return self._body
+            return self.body
 
         async def aclose(self) -> None:
-            await self._body.aclose()
+            await self.body.aclose()
 
     return Body
+
+
+def bare_body(library: ModuleType, response: Any) -> ResponseBody | None:
+    """Give the body of a response without the library's layer, where that is the only one around ours."""
+    stream = getattr(response.stream, "_stream", None)
+    return stream.body if isinstance(stream, _body_class(library)) else None
 
 
 def _library_of(request: object) -> ModuleType:
@@ -195,7 +198,10 @@ def _origin(url: Any, sni_hostname: str | bytes | None) -> Origin:
         )
         raise TransportFailure("UnsupportedProtocol", problem)
     host = url.raw_host.decode("ascii")
-    name = sni_hostname.decode("ascii") if isinstance(sni_hostname, bytes) else sni_hostname
+    try:
+        name = sni_hostname.decode("ascii") if isinstance(sni_hostname, bytes) else sni_hostname
+    except UnicodeDecodeError:
+        raise TransportFailure("LocalProtocolError", "sni_hostname is not ASCII") from None
     return Origin(scheme == "https", host, url.port or _PORTS[scheme], name or host)
 
 

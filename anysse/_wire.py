@@ -4,6 +4,7 @@ import select
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import anyio
@@ -60,13 +61,14 @@ class Wire:
     async def connect(self, seconds: float | None) -> None:
         """Connect to whichever address of the host answers first (RFC 8305)."""
         try:
-            stream = await _in_time(
+            self._stream = await _in_time(
                 seconds, "ConnectTimeout", lambda: anyio.connect_tcp(self.origin.host, self.origin.port)
             )
-        except OSError as exc:
+            self._stream = self._socket_stream = _always_read(self._stream)
+        except (OSError, anyio.BrokenResourceError) as exc:
             _fail("ConnectError", exc)
-        self._stream = self._socket_stream = _always_read(stream)
-        _set_options(stream.extra(SocketAttribute.raw_socket))
+        with suppress(OSError):  # a peer that has hung up again is told of by the first read
+            _set_options(self._stream.extra(SocketAttribute.raw_socket))
 
     async def start_tls(self, context: ssl.SSLContext, seconds: float | None) -> None:
         """Shake hands."""
@@ -95,7 +97,7 @@ class Wire:
             _fail("WriteError", exc)
 
     async def receive(self, seconds: float | None) -> bytes:
-        """Give all that came, up to 256 KiB; nothing is the end."""
+        """Give what one read brought, up to 256 KiB, all of its TLS records; nothing is the end."""
         if self._late_error is not None:
             _fail("ReadError", self._late_error)
         try:
@@ -148,7 +150,10 @@ class Wire:
             "ssl_object": TLSAttribute.ssl_object,
         }
         attribute = attributes.get(name)
-        return None if attribute is None else self._stream.extra(attribute, None)
+        try:
+            return None if attribute is None else self._stream.extra(attribute, None)
+        except (AttributeError, OSError, ValueError):  # it is closed, which each loop says in its own way
+            return None
 
     async def aclose(self) -> None:
         """Close it, whoever cancels; any number of times."""
@@ -175,12 +180,16 @@ def _set_options(raw: socket.socket) -> None:
 
 def _always_read(stream: ByteStream) -> ByteStream:
     """Give a stream in the place of AnyIO's, where that is one of asyncio's."""
-    transport: Any = getattr(stream, "_transport", None)  # not public, and not relied upon
-    if not hasattr(transport, "set_protocol"):
+    # Not public, and not relied upon.
+    transport: Any = getattr(stream, "_transport", None)
+    inbox: Any = getattr(stream, "_protocol", None)
+    if not hasattr(transport, "set_protocol") or not hasattr(inbox, "read_queue"):
         return stream
+    if transport.is_closing():
+        raise anyio.BrokenResourceError from inbox.exception
     from ._asyncio import AsyncioStream  # for whoever runs asyncio alone
 
-    return AsyncioStream(transport)
+    return AsyncioStream(transport, inbox.read_queue, is_over=inbox.is_at_eof)
 
 
 def _is_trio() -> bool:
@@ -197,4 +206,8 @@ def _is_readable(stream: ByteStream) -> bool:
 
 
 def _fail(kind: FailureKind, exc: Exception) -> NoReturn:
-    raise TransportFailure(kind, str(exc.__cause__ or exc) or type(exc).__name__) from exc
+    reason = str(exc.__cause__ or exc)
+    if not reason:
+        is_ours = isinstance(exc, anyio.ClosedResourceError)
+        reason = "the connection was closed here" if is_ours else "the connection was lost"
+    raise TransportFailure(kind, reason) from exc
