@@ -1,10 +1,12 @@
 """From the task that reads to the one that consumes: in order, none lost, none doubled."""
+# ruff: noqa: SIM117 - a client, and a stream in it: two lines read better than one.
 
 import asyncio
 import itertools
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from types import ModuleType
 
 import anyio
 import pytest
@@ -12,8 +14,10 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
+import anysse
 from anysse import ServerSentEvent
 from anysse._delivery import PLACE_SIZE, Batch, Mailbox
+from tests.streams import Answer, Tap, held_stream, memory_client, stream_of
 
 
 def batch(number: int) -> Batch:
@@ -336,3 +340,45 @@ async def test_a_cancellation_in_the_very_tick_of_room_loses_and_doubles_nothing
         mailbox.finish()
         assert taken + numbers(mailbox) == [0, 1]
         mailbox.discard()
+
+
+# --- what counts as waiting ---
+
+
+async def test_comments_do_not_fill_the_buffer(library: ModuleType) -> None:
+    tap = Tap()
+    async with memory_client(library, Answer(parts=tap)) as client:
+        async with anysse.open_stream("http://a/", client=client, buffer=16) as events:
+            for _ in range(6):
+                for part in (b": ", b"x" * 16 * PLACE_SIZE, b"\n", b"\n"):
+                    tap.put(part)
+            for number in range(10):
+                tap.put(b"data: %d\n\n" % number)
+            with anyio.fail_after(5):
+                while events.statistics().events_received < 10:  # noqa: ASYNC110 - nobody takes any
+                    await checkpoint()
+            assert events._mailbox._bytes < PLACE_SIZE
+            assert [(await events.receive()).data for _ in range(10)] == [str(n) for n in range(10)]
+
+
+async def test_what_an_event_took_to_come_counts_with_the_comments_in_it(library: ModuleType) -> None:
+    tap = Tap()
+    async with memory_client(library, Answer(parts=tap)) as client:
+        async with anysse.open_stream("http://a/", client=client, buffer=16) as events:
+            parts = [b": beat\n\n", b"data: ", b"x" * PLACE_SIZE, b"\n", b": beat\n", b"\n"]
+            for part in parts:
+                tap.put(part)
+            while not events.statistics().events_received:  # noqa: ASYNC110 - nobody takes any
+                await checkpoint()
+            assert events._mailbox._bytes == len(b"".join(parts[1:]))
+
+
+async def test_what_a_lost_connection_left_half_read_does_not_count(library: ModuleType) -> None:
+    policy = anysse.ExponentialBackoff(initial=0.001)
+    half, whole = stream_of(b"data: " + b"x" * PLACE_SIZE), held_stream(b"data: x\n\n")
+    async with memory_client(library, half, whole) as client:
+        async with anysse.open_stream("http://a/", client=client, buffer=16, retry=policy) as events:
+            with anyio.fail_after(5):
+                while not events.statistics().events_received:  # noqa: ASYNC110 - nobody takes any
+                    await checkpoint()
+            assert events._mailbox._bytes == len(b"data: x\n\n")

@@ -560,6 +560,71 @@ def test_a_chunk_may_be_changed_after_it_was_fed() -> None:
     assert parser.feed(b"\n\n") == [ServerSentEvent(data="x")]
 
 
+# Between events
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("stream", "is_between"),
+    [
+        (b"", True),
+        (b"\xef\xbb\xbf", True),
+        (b"\n", True),
+        (b"data: x\n\n", True),
+        (b"data: x\r\n\r\n", True),
+        (b"data: x\r\r", True),
+        (b"data: x\n\n: beat\n", True),
+        (b"data: x\n\n: beat\n\n", True),
+        (b": beat\r", True),
+        (b"of no use: x\n", True),
+        (b"d", False),
+        (b":", False),
+        (b"of no use", False),
+        (b"data: x", False),
+        (b"data: x\n", False),
+        (b"data: x\r", False),
+        (b"data\n", False),
+        (b"id: 1\n", False),
+        (b"event: a\n", False),
+        (b"data: x\n: beat\n", False),
+        (b"data: x\n\n: beat", False),
+        (b"data: x\n\ndata: y\n", False),
+    ],
+)
+@pytest.mark.parametrize("on_comment", [None, str])
+def test_it_says_whether_it_is_between_events(
+    stream: bytes, is_between: bool, on_comment: Callable[[str], object] | None
+) -> None:
+    for cut in cuts_of(stream):
+        parser = EventStreamParser(on_comment=on_comment)
+        for chunk in cut:
+            parser.feed(chunk)
+        assert parser.is_between_events == is_between
+
+
+@every_way
+def test_between_events_the_rest_is_a_stream_of_its_own() -> None:
+    stream = b"data: 1\n\n: beat\n\nid: a\nevent: b\ndata: 2\ndata: 3\n\n"
+    stream += b"none: x\r\ndata: 4\r\n\r\n:\n\ndata: 5\n\n"
+    betweens = 0
+    for cut in range(len(stream) + 1):
+        parser = EventStreamParser()
+        parser.feed(stream[:cut])
+        if parser.is_between_events:
+            betweens += 1
+            fresh = EventStreamParser(last_event_id=parser.last_event_id)
+            assert fresh.feed(stream[cut:]) == parser.feed(stream[cut:]), cut
+    assert betweens == 12
+
+
+def test_an_event_that_is_skipped_has_begun_until_it_ends() -> None:
+    parser = EventStreamParser(max_event_size=10, oversize="skip")
+    parser.feed(b"data: " + b"x" * 20 + b"\n")
+    assert not parser.is_between_events
+    parser.feed(b"\n")
+    assert parser.is_between_events
+
+
 @pytest.mark.parametrize("chunk", ["data: x\n\n", None, 5, [1, 2]])
 def test_what_is_no_bytes_is_refused(chunk: Any) -> None:
     with pytest.raises(InvalidRequest, match=f"chunk: must be bytes, not {type(chunk).__name__}"):

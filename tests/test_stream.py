@@ -193,6 +193,30 @@ async def test_two_readers_are_told(library: ModuleType) -> None:
     assert [event.data for event in seen] == ["x"]
 
 
+async def test_whoever_reads_beside_a_loop_is_told(library: ModuleType) -> None:
+    tap = Tap()
+
+    async def loop() -> None:
+        seen.extend(await data_of(events))
+
+    seen: list[str] = []
+    async with memory_client(library, Answer(parts=tap), Answer(status=204)) as client:
+        async with anysse.open_stream(URL, client=client, retry=QUICK) as events:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(loop)
+                for data in (b"x", b"y"):
+                    await turns(5)
+                    with pytest.raises(anyio.BusyResourceError):
+                        events.receive_nowait()
+                    with pytest.raises(anyio.BusyResourceError):
+                        await events.receive()
+                    with pytest.raises(anyio.BusyResourceError):
+                        await anext(events)
+                    tap.put(b"data: " + data + b"\n\n")
+                tap.end()
+    assert seen == ["x", "y"]
+
+
 async def test_the_end_and_the_failure_are_told_to_whoever_reads_again(library: ModuleType) -> None:
     async with memory_client(
         library, stream_of(b"data: x\n\n"), Answer(parts=failing(error=OSError()))
