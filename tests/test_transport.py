@@ -9,13 +9,17 @@ import gc
 import logging
 import socket
 import ssl
+import struct
 import subprocess
 import sys
-from collections import Counter
+import threading
+import time
+import warnings
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 import anyio
@@ -27,9 +31,9 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.tls import TLSListener, TLSStream
 
 import anysse
-from anysse._asyncio import HIGH_WATER
+from anysse._asyncio import HIGH_WATER, AsyncioStream
 from anysse._transport import bare_body
-from anysse._wire import Origin, Wire
+from anysse._wire import Origin, Wire, _always_read
 from tests.conftest import is_importable
 from tests.server import Connection, Script, Server, answer
 from tests.server import serve as scripted
@@ -170,6 +174,47 @@ async def tcp_server(handle: Handler) -> AsyncIterator[int]:
             tasks.cancel_scope.cancel()
 
 
+@contextmanager
+def blocking_server(handle: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Run a server in threads, for what is to happen while no event loop turns; give its port."""
+
+    def accept() -> None:
+        while True:
+            sock = listener.accept()[0]
+            if is_over.is_set():
+                sock.close()
+                return
+            accepted.append(sock)
+            threads.append(threading.Thread(target=serve_one, args=(sock,)))
+            threads[-1].start()
+
+    def serve_one(sock: socket.socket) -> None:
+        with sock, suppress(OSError):
+            handle(sock)
+
+    is_over = threading.Event()
+    accepted: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        threads = [threading.Thread(target=accept)]
+        threads[0].start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            is_over.set()
+            socket.create_connection(listener.getsockname()).close()
+            threads[0].join()
+            for sock in accepted:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+def read_all(sock: socket.socket) -> None:
+    while sock.recv(1_000_000):
+        pass
+
+
 # --- what it is -------------------------------------------------------------------------------------------
 
 
@@ -200,6 +245,20 @@ def test_it_can_be_a_base_class() -> None:
 
     assert isinstance(Mine(verify=False), Mine)
     assert isinstance(type(Mine())(), httpx.AsyncBaseTransport)
+
+
+def test_a_class_made_of_it_may_have_positional_arguments_of_its_own() -> None:
+    class Mine(anysse.StreamingTransport):
+        def __init__(self, name: str, kept: int) -> None:
+            super().__init__(max_keepalive_connections=kept)
+            self.name = name
+
+    mine = Mine("mine", 0)
+    assert mine.name == "mine"
+    assert isinstance(mine, Mine)
+    assert isinstance(mine, httpx.AsyncBaseTransport)
+    with pytest.raises(TypeError):
+        anysse.StreamingTransport(True)  # type: ignore[misc]
 
 
 RUBBISH: Final = [
@@ -448,6 +507,76 @@ async def test_a_get_that_was_not_answered_in_time_is_not_repeated() -> None:
         await server.all_closed()
 
 
+# --- a server that says something at once, or hangs up ----------------------------------------------------
+
+MANY: Final = 30
+"""Connections, of which some meet the moment that is meant."""
+
+
+def busy(sock: socket.socket) -> None:
+    """Answer before anything was asked, and say no more."""
+    sock.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+    sock.shutdown(socket.SHUT_WR)
+    read_all(sock)
+
+
+def busy_and_gone(sock: socket.socket) -> None:
+    """Answer before anything was asked, and hang up: the request is answered by a reset."""
+    sock.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def outcomes_of(client: Any, library: ModuleType, url: str) -> Counter[str]:
+    """Count what many requests give; anything but an answer, or an error of the library's, is raised."""
+    outcomes: Counter[str] = Counter()
+    with anyio.fail_after(DEADLINE):
+        for _ in range(MANY):
+            try:
+                response = await client.get(url)
+            except library.TransportError:
+                outcomes["error"] += 1
+            else:
+                outcomes[f"{response.status_code} {response.text}"] += 1
+    return outcomes
+
+
+async def test_what_a_server_says_before_it_is_asked_is_not_lost(library: ModuleType) -> None:
+    with blocking_server(busy) as port:
+        async with client_of(library) as client:
+            outcomes = await outcomes_of(client, library, f"http://127.0.0.1:{port}")
+            assert outcomes == {"503 no": MANY}
+            assert idle_in(client) == 0
+
+
+async def test_a_server_that_answers_and_hangs_up_before_it_is_asked_leaves_nobody_waiting(
+    library: ModuleType,
+) -> None:
+    with blocking_server(busy_and_gone) as port:
+        async with client_of(library) as client:
+            outcomes = await outcomes_of(client, library, f"http://127.0.0.1:{port}")
+            assert set(outcomes) <= {"503 no", "error"}
+            assert idle_in(client) == 0
+
+
+async def test_a_server_that_resets_whoever_comes_is_an_error_of_the_library(library: ModuleType) -> None:
+    with blocking_server(reset) as port:
+        async with client_of(library) as client:
+            assert await outcomes_of(client, library, f"http://127.0.0.1:{port}") == {"error": MANY}
+            assert idle_in(client) == 0
+
+
+async def test_a_server_that_resets_whoever_comes_is_an_error_of_the_stream(library: ModuleType) -> None:
+    with blocking_server(reset) as port, anyio.fail_after(DEADLINE):
+        async with client_of(library) as client:
+            for _ in range(MANY):
+                with pytest.raises(anysse.StreamError):
+                    async with anysse.open_stream(f"http://127.0.0.1:{port}", client=client, retry=None):
+                        pass
+
+
 # --- timeouts ---------------------------------------------------------------------------------------------
 
 
@@ -612,6 +741,19 @@ async def test_a_trace_is_told_what_of(library: ModuleType) -> None:
     assert (version, status, reason, headers) == (b"HTTP/1.1", 200, b"OK", [(b"Content-Length", b"4")])
 
 
+async def test_a_trace_of_a_body_read_while_an_error_is_handled_is_told_that_it_is_complete() -> None:
+    async with serve(then=fine) as server, client_of() as client:
+        try:
+            {}["of somebody else"]
+        except KeyError:
+            told = await traced(client, server.url)
+    assert told[-4:] == [
+        f"http11.{name}.{step}"
+        for name in ("receive_response_body", "response_closed")
+        for step in ("started", "complete")
+    ]
+
+
 STEPS: Final = [
     "connection.connect_tcp.started",
     "connection.connect_tcp.complete",
@@ -683,6 +825,32 @@ async def test_a_name_that_tls_cannot_say_is_a_connect_error(library: ModuleType
         for name in (".a", "a" * 300, "a..ü"):
             error = await raised_by(client.get(server.url, extensions={"sni_hostname": name}))
             assert type(error) is library.ConnectError, name
+
+
+async def test_a_name_that_is_not_ascii_is_a_local_protocol_error(library: ModuleType) -> None:
+    async with tls_server() as server, client_of(library, verify=server.trusting()) as client:
+        error = await raised_by(client.get(server.url, extensions={"sni_hostname": b"\xff"}))
+        assert type(error) is library.LocalProtocolError
+        assert "sni_hostname" in str(error)
+        assert server.connections == 0
+
+
+async def test_a_connection_that_is_closed_can_still_be_asked_what_it_was(library: ModuleType) -> None:
+    """Each loop forgets something else; none of them raises its own error."""
+    names = ("client_addr", "server_addr", "socket", "ssl_object", "nonsense")
+    script = answer(200, {"Connection": "close"}, "fine")
+    async with serve(script) as server, client_of(library) as client:
+        async with client.stream("GET", server.url) as response:
+            stream = response.extensions["network_stream"]
+            before = {name: stream.get_extra_info(name) for name in names}
+            await response.aread()
+        await server.all_closed()
+        await turns(5)
+        after = {name: stream.get_extra_info(name) for name in names}
+    for name in names:
+        if name != "socket":
+            assert after[name] in (None, before[name]), name
+    assert after["socket"] is None or after["socket"].fileno() == -1
 
 
 async def test_the_target_can_be_any(library: ModuleType) -> None:
@@ -939,6 +1107,31 @@ async def test_a_server_that_hangs_up_on_a_body_may_have_answered(library: Modul
         assert (response.status_code, response.text) == (413, "no")
 
 
+def answering_early(sock: socket.socket) -> None:
+    """Answer while much of the body is on its way, say that this is all, and read on."""
+    sock.recv(1_000)
+    sock.sendall(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\n\r\nsorry")
+    sock.shutdown(socket.SHUT_WR)
+    time.sleep(0.1)  # the end is there, and what was sent is not
+    read_all(sock)
+
+
+async def test_an_early_answer_of_a_server_that_reads_on_is_the_answer(library: ModuleType) -> None:
+    content = bytes(MEGABYTES // 2)
+    with blocking_server(answering_early) as port, anyio.fail_after(DEADLINE):
+        async with client_of(library) as client:
+            url = f"http://127.0.0.1:{port}"
+            response = await client.post(url, content=content)
+            assert (response.status_code, response.text) == (413, "sorry")
+            response = await client.post(url, content=Pieces(*[content[:1_000_000]] * 30))
+            assert (response.status_code, response.text) == (413, "sorry")
+            with pytest.raises(anysse.StatusError) as caught:
+                async with anysse.open_stream(url, client=client, method="POST", content=content):
+                    pass
+            assert caught.value.status_code == 413
+            assert idle_in(client) == 0
+
+
 async def test_a_server_that_resets_in_mid_body_is_an_error_and_closed(library: ModuleType) -> None:
     async def handle(stream: anyio.abc.ByteStream) -> None:
         async with stream:
@@ -1104,6 +1297,64 @@ async def test_a_response_that_is_closed_under_a_reader_ends_its_wait(library: M
             await server.all_closed()
 
 
+async def test_a_response_that_is_closed_while_it_comes_is_a_read_error(library: ModuleType) -> None:
+    def endless(sock: socket.socket) -> None:
+        sock.recv(10_000)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+        while True:
+            sock.sendall(bytes(1_000_000))
+
+    async def read_on(response: Any) -> None:
+        async for _ in response.aiter_raw():
+            pass
+
+    async def reading(response: Any) -> None:
+        errors.append(await raised_by(read_on(response)))
+
+    errors: list[Exception] = []
+    with blocking_server(endless) as port, anyio.fail_after(DEADLINE):
+        async with client_of(library) as client:
+            for _ in range(5):
+                async with client.stream("GET", f"http://127.0.0.1:{port}") as response:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(reading, response)
+                        await anyio.sleep(SHORT)
+                        await response.stream.aclose()
+            assert idle_in(client) == 0
+    assert [type(error) for error in errors] == [library.ReadError] * 5
+
+
+async def test_a_second_reader_is_told_and_the_first_reads_on(library: ModuleType) -> None:
+    async def in_parts(connection: Connection) -> None:
+        await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+        for part in ("abc", "def"):
+            await may_go_on[part].wait()
+            await connection.send(part)
+
+    async def read_on() -> None:
+        async for piece in response.stream:
+            received.append(piece)  # noqa: PERF401 - each as it comes
+
+    may_go_on = {"abc": anyio.Event(), "def": anyio.Event()}
+    received: list[bytes] = []
+    async with serve(in_parts, fine) as server, client_of(library) as client:
+        async with client.stream("GET", server.url) as response, anyio.create_task_group() as tasks:
+            tasks.start_soon(read_on)
+            await turns(5)
+            for part in ("abc", "def"):
+                for _ in range(2):
+                    error = await raised_by(anext(body_of(response)))
+                    assert isinstance(error, anyio.BusyResourceError)
+                may_go_on[part].set()
+                while not b"".join(received).endswith(part.encode()):  # noqa: ASYNC110
+                    await checkpoint()
+                if part == "abc":
+                    await turns(5)  # it waits again
+        assert b"".join(received) == b"abcdef"
+        assert (await client.get(server.url)).text == "fine"
+        assert len(server.connections) == 1
+
+
 async def test_a_body_that_was_not_read_closes_the_connection() -> None:
     async with serve(then=fine) as server, client_of() as client:
         async with client.stream("GET", server.url, headers={"A": "b"}):
@@ -1160,6 +1411,109 @@ async def test_a_stream_that_broke_gives_what_it_has(anyio_backend_name: str) ->
         error = await raised_by(stream.receive())
         assert isinstance(error, anyio.BrokenResourceError)
         assert isinstance(error.__cause__, ConnectionResetError)
+        stream._transport.abort()  # which was not lost in truth
+
+
+async def test_a_send_that_was_cancelled_leaves_nothing_for_the_next() -> None:
+    async def handle(stream: anyio.abc.ByteStream) -> None:
+        async with stream:
+            await may_read.wait()
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    received.append((await stream.receive(1_000_000))[-1:])
+
+    async def send(stream: Any, data: bytes) -> None:
+        await stream.send(data)
+        sent.append(data)  # a task that a left-over cancels would not be missed
+
+    may_read = anyio.Event()
+    received: list[bytes] = []
+    sent: list[bytes] = []
+    async with connected(handle) as stream:
+        with anyio.move_on_after(SHORT) as scope:
+            await stream.send(bytes(MEGABYTES // 2))
+        assert scope.cancelled_caught
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send, stream, b"y")
+            await turns(5)
+            assert sent == []
+            may_read.set()
+        await send(stream, b"z")
+        assert sent == [b"y", b"z"]
+        while received[-1:] != [b"z"]:  # noqa: ASYNC110 - of a server that tells no other way
+            await checkpoint()
+
+
+class FormerTransport:
+    """What asyncio's transports have of use to a stream."""
+
+    def __init__(self, *, is_closing: bool) -> None:
+        self._is_closing = is_closing
+        self.protocol: Any = None
+        self.is_reading = False
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+
+def former_stream(
+    *chunks: bytes, is_at_eof: bool = False, is_closing: bool = False, error: Exception | None = None
+) -> Any:
+    """Give what AnyIO's connect_tcp gives: a transport, and a protocol that holds what came already."""
+    protocol = SimpleNamespace(read_queue=deque(chunks), is_at_eof=is_at_eof, exception=error)
+    return SimpleNamespace(_transport=FormerTransport(is_closing=is_closing), _protocol=protocol)
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("gone")])
+def test_a_connection_that_is_lost_already_is_broken_by_its_own_error(error: Exception | None) -> None:
+    former = former_stream(b"one", is_closing=True, error=error)
+    with pytest.raises(anyio.BrokenResourceError) as caught:
+        _always_read(former)
+    assert caught.value.__cause__ is error
+    assert former._transport.protocol is None
+
+
+def test_a_stream_that_is_not_known_is_left_as_it_is() -> None:
+    transport = FormerTransport(is_closing=True)
+    known_in_part: list[Any] = [
+        SimpleNamespace(),
+        SimpleNamespace(_transport=transport),
+        SimpleNamespace(_transport=transport, _protocol=SimpleNamespace()),
+        SimpleNamespace(_transport=object(), _protocol=former_stream()._protocol),
+    ]
+    for stream in known_in_part:
+        assert _always_read(stream) is stream
+    assert transport.protocol is None
+
+
+async def test_what_came_before_the_stream_did_comes_first(anyio_backend_name: str) -> None:
+    if anyio_backend_name != "asyncio":
+        pytest.skip("the stream is asyncio's")
+    former = former_stream(b"one", b"two")
+    stream: Any = _always_read(former)
+    assert former._transport.protocol is stream
+    assert former._transport.is_reading
+    assert not stream.is_quiet
+    stream.data_received(b"three")
+    assert [await stream.receive() for _ in range(3)] == [b"one", b"two", b"three"]
+    assert stream.is_quiet
+    assert isinstance(_always_read(former_stream()), AsyncioStream)
+
+
+async def test_an_end_that_came_before_the_stream_did_is_its_end(anyio_backend_name: str) -> None:
+    if anyio_backend_name != "asyncio":
+        pytest.skip("the stream is asyncio's")
+    stream: Any = _always_read(former_stream(b"one", is_at_eof=True))
+    assert await stream.receive() == b"one"
+    assert not stream.is_quiet
+    for _ in range(2):
+        assert isinstance(await raised_by(stream.receive()), anyio.EndOfStream)
 
 
 async def test_the_stream_has_one_reader() -> None:
@@ -1423,6 +1777,95 @@ async def test_a_rest_that_is_too_large_or_too_late_closes_it(script: Script) ->
         assert anyio.current_time() - before < 5
         await server.all_closed()
         assert idle_in(client) == 0
+
+
+class Wrapping:
+    """A transport around ours, of either library, that lets one in at a time and changes what is read."""
+
+    def __init__(self, library: ModuleType, change: Callable[[bytes], bytes]) -> None:
+        turn = anyio.Semaphore(1)
+        inner = anysse.StreamingTransport()
+        read, closed = self.read, self.closed = list[bytes](), list[bool]()
+
+        class Body(library.AsyncByteStream):  # type: ignore[misc, name-defined]
+            def __init__(self, body: Any) -> None:
+                self._body, self._pieces = body, aiter(body)
+
+            def __aiter__(self) -> "Body":
+                return self
+
+            async def __anext__(self) -> bytes:
+                piece = await anext(self._pieces)
+                read.append(piece)
+                return change(piece)
+
+            async def aclose(self) -> None:
+                closed.append(True)
+                turn.release()
+                await self._body.aclose()
+
+        class Transport(library.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+            async def handle_async_request(self, request: Any) -> Any:
+                await turn.acquire()
+                response = await inner.handle_async_request(request)
+                response.stream = Body(response.stream)
+                return response
+
+            async def aclose(self) -> None:
+                await inner.aclose()
+
+        self.client = library.AsyncClient(transport=Transport(), timeout=None)
+
+
+@pytest.mark.parametrize("changed", ["x", "y"])
+async def test_a_transport_around_it_has_each_body_read_and_closed(library: ModuleType, changed: str) -> None:
+    async def script(connection: Connection) -> None:
+        await connection.event_stream(*DONE)
+
+    wrapping = Wrapping(library, lambda piece: piece.replace(b"data: x", f"data: {changed}".encode()))
+    async with serve(then=script) as server, wrapping.client as client:
+        for count in (1, 2, 3):
+            assert await chat(client, server.url) == [changed]
+            assert b"".join(wrapping.read) == "".join(DONE).encode() * count
+            assert len(wrapping.closed) == count
+
+
+# --- one event loop after another -------------------------------------------------------------------------
+
+
+def answering_each(sock: socket.socket) -> None:
+    while b"\r\n\r\n" in sock.recv(10_000):
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+
+
+@pytest.mark.parametrize("expiry", [None, SHORT])
+def test_a_client_works_in_one_event_loop_after_another(
+    library: ModuleType, anyio_backend: tuple[str, dict[str, Any]], expiry: float | None
+) -> None:
+    def run(*ports: int, closes: bool = False) -> list[str]:
+        async def main() -> list[str]:
+            with anyio.fail_after(DEADLINE):
+                answers = [(await client.get(f"http://127.0.0.1:{port}")).text for port in ports]
+                kept.append(idle_in(client))
+                if closes:
+                    await client.aclose()
+            return answers
+
+        backend, options = anyio_backend
+        return anyio.run(main, backend=backend, backend_options=options)
+
+    kept: list[int] = []
+    client = client_of(library, keepalive_expiry=expiry)
+    with blocking_server(answering_each) as one, blocking_server(answering_each) as other:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # what a loop leaves open, nobody can close
+            for ports in ((one,), (other,), (one, one), (one, other)):
+                assert run(*ports) == ["fine"] * len(ports)
+                time.sleep(2 * SHORT)  # noqa: ASYNC251 - no loop turns
+            assert run(other, closes=True) == ["fine"]
+            gc.collect()
+    assert kept == [1, 1, 1, 2, 1]
+    assert idle_in(client) == 0
 
 
 # --- what is left in memory -------------------------------------------------------------------------------
