@@ -16,6 +16,7 @@ from ._http11 import (
     ResponseParser,
     TransportFailure,
     chunk_of,
+    is_last,
     request_body_length,
     request_head,
 )
@@ -106,6 +107,7 @@ class ResponseBody(AsyncIterator[bytes]):
     __slots__ = (
         "_first",
         "_give_back",
+        "_is_last",
         "_is_let_go",
         "_is_released",
         "_parser",
@@ -127,6 +129,7 @@ class ResponseBody(AsyncIterator[bytes]):
         self._timeout = request.read_timeout
         self._trace = request.trace
         self._translate = request.translate
+        self._is_last = is_last(request.headers)
         self._first = b""  # what came along with the head
         self._is_released = False
         self._is_let_go = False
@@ -182,7 +185,7 @@ class ResponseBody(AsyncIterator[bytes]):
 
     async def _let_go(self) -> None:
         self._is_let_go = True
-        if self._parser.is_complete and self._parser.is_reusable:
+        if self._parser.is_complete and self._parser.is_reusable and not self._is_last:
             await self._give_back(self.wire)
         else:
             await _close([self.wire])

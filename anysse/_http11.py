@@ -103,6 +103,12 @@ def chunk_of(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def is_last(headers: RawHeaders) -> bool:
+    """Whether a head says that its connection is for no further message (RFC 9112, section 9.6)."""
+    options = b",".join(_values(headers, b"connection")).lower().split(b",")
+    return b"close" in (option.strip(b" \t") for option in options)
+
+
 def _refuse(why: str) -> NoReturn:
     raise TransportFailure("LocalProtocolError", why)
 
@@ -290,8 +296,7 @@ class ResponseParser:
         is_bodyless = self._is_of_head or status in (204, 304)
         self._is_delimited = bool(codings or lengths or is_bodyless)
         self.is_complete = is_bodyless or self._has_message_ended
-        options = b",".join(_values(self._headers, b"connection")).lower().split(b",")
-        is_kept = version == b"HTTP/1.1" and b"close" not in (option.strip(b" \t") for option in options)
+        is_kept = version == b"HTTP/1.1" and not is_last(self._headers)
         self.is_reusable = is_kept and self._is_delimited
 
     # --- the body ---

@@ -754,6 +754,15 @@ async def test_a_trace_of_a_body_read_while_an_error_is_handled_is_told_that_it_
     ]
 
 
+async def test_a_request_that_is_the_last_of_its_connection_is() -> None:
+    async with serve(then=fine) as server, client_of() as client:
+        for _ in range(2):
+            await client.get(server.url, headers={"Connection": "keep-alive, Close"})
+        await server.all_closed()
+        assert len(server.connections) == 2
+        assert idle_in(client) == 0
+
+
 STEPS: Final = [
     "connection.connect_tcp.started",
     "connection.connect_tcp.complete",
