@@ -15,7 +15,13 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from anysse._http11 import MAX_HEAD_SIZE, MAX_HEADER_FIELDS, ResponseParser, TransportFailure
+from anysse._http11 import (
+    MAX_HEAD_SIZE,
+    MAX_HEADER_FIELDS,
+    ResponseParser,
+    TransportFailure,
+    request_body_length,
+)
 from tests.http11_corpus import BAD, CHUNKED, ENDLESS, GOOD, LAST_CHUNK, STATUS_LINE, Bad, Good, head, length
 
 
@@ -420,3 +426,34 @@ def test_how_a_damaged_response_is_cut_changes_nothing(data: st.DataObject, resp
 def test_no_bytes_at_all_make_it_raise_anything_else(pieces: list[bytes]) -> None:
     outcome = read(pieces, at_end=True)
     assert outcome.failure is not None or outcome.is_complete
+
+
+# --- a request ---
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [
+        ([], 0),
+        ([(b"Content-Length", b"12")], 12),
+        ([(b"transfer-encoding", b"Chunked")], None),
+    ],
+)
+def test_a_request_says_how_long_its_body_is(headers: list[tuple[bytes, bytes]], length: int | None) -> None:
+    assert request_body_length([(b"Host", b"a"), *headers]) == length
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"Transfer-Encoding", b"gzip")],
+        [(b"Transfer-Encoding", b"gzip, chunked")],
+        [(b"Content-Length", b"1"), (b"Transfer-Encoding", b"chunked")],
+        [(b"Content-Length", b"1"), (b"content-length", b"1")],
+        [(b"Content-Length", b"+1")],
+    ],
+)
+def test_a_request_whose_length_is_in_doubt_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(TransportFailure) as caught:
+        request_body_length(headers)
+    assert caught.value.kind == "LocalProtocolError"
