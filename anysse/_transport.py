@@ -28,9 +28,9 @@ class StreamingTransport(_Transport):
     """A transport for ``httpx.AsyncClient`` and ``httpx2.AsyncClient`` that is made for streams.
 
     HTTP/1.1 over TCP or TLS, on asyncio, uvloop and trio. What one read of the socket brought is one piece
-    of the body, however many HTTP chunks or TLS records that is; opening, reading and closing take no longer
-    with a thousand streams than with one. It has no bound on connections in use. A stream of which the peer
-    vanished without a word is found out within two minutes, by TCP keep-alive.
+    of the body, however many HTTP chunks or TLS records that is. A request looks at its own connection and at
+    no other, however many there are, and there is no bound on those in use. A peer that vanished without a
+    word is found out within two minutes, by TCP keep-alive.
 
     ``open_stream`` and ``StreamClient`` use it where no client is passed. For proxies, which it does
     not look for in the environment, HTTP/2 and Unix sockets use the libraries' own transports.
