@@ -72,6 +72,8 @@ class CallPlan:
         self._base_url = self._checked_base(base_url)
         self._encode_params = encode_params
         self._closes_on_done = closes_on_done
+        self._latest_place: tuple[str, str] | None = None
+        self._latest_url: Any = None
         _checked_method(options["method"])
         self._options = {
             **options,
@@ -97,7 +99,7 @@ class CallPlan:
         if is_get := method == "GET":
             params = params.merge(self._query_of(payload))
         try:
-            place = self._place(self._joined(chosen["path"]), params)
+            place = self._place(chosen["path"], str(params))
         except self._library.InvalidURL as exc:
             name = "payload" if is_get and payload is not None else "params"
             raise InvalidRequest(name, "makes the URL too long: send it as the body of a POST") from exc
@@ -128,20 +130,23 @@ class CallPlan:
             raise InvalidRequest("base_url", f"{redact_url(text)!r} is no URL ({exc})") from exc
         return url
 
-    def _place(self, url: Any, params: Any) -> dict[str, Any]:
+    def _place(self, path: object, params: str) -> dict[str, Any]:
         """Give the URL, with params beside its own query, as the arguments that make a request of it."""
-        # Not copy_merge_params(): it would write the URL's own query anew.
-        query = "&".join(filter(None, (url.query.decode("ascii"), str(params))))
-        whole = self._library.URL(str(url.copy_with(query=query.encode("ascii") or None)))
-        # The params of the client take the place of a query, unless that is said as params as well.
-        return {
-            "url": str(whole),
-            "params": self._library.QueryParams(query) if self._client.params else None,
-        }
-
-    def _joined(self, path: object) -> Any:
         if not isinstance(path, str):
             raise InvalidRequest("path", f"must be a str, not {type_name(path)}")
+        if (path, params) != self._latest_place:  # most requests go where the last one went
+            self._latest_url = self._url(self._joined(path), params)
+            self._latest_place = path, params
+        url = self._latest_url
+        # The params of the client take the place of a query, unless that is said as params as well.
+        return {"url": url, "params": self._library.QueryParams(url.query) if self._client.params else None}
+
+    def _url(self, url: Any, params: str) -> Any:
+        # Not copy_merge_params(): it would write the URL's own query anew.
+        query = "&".join(filter(None, (url.query.decode("ascii"), params)))
+        return self._library.URL(str(url.copy_with(query=query.encode("ascii") or None)))
+
+    def _joined(self, path: str) -> Any:
         if not path:
             return self._base_url
         try:

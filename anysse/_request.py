@@ -151,6 +151,8 @@ class RequestTemplate:
             check_stream(self.given.stream)
         elif isinstance(self.given, str):
             check_url_text(self.given)
+        elif type(self.given) is self.library.URL:
+            pass  # nobody can change it, and nobody has to parse it again
         elif type(self.given).__name__ == "URL":
             self.given = str(self.given)  # the client may be of the other library
         else:
