@@ -245,7 +245,8 @@ def open_stream(
         https_only=https_only,
         user_agent=user_agent(),
     )
-    first = template.build(last_event_id)  # What is wrong with it is said now, and not when it is sent.
+    # What is wrong with it is said now, and not when it is sent.
+    first = template.build_first(last_event_id)
     plan = StreamPlan(
         url=str(first.url),
         kind=default_kind(first.method, done) if kind is None else kind,

@@ -143,6 +143,8 @@ class RequestTemplate:
     """The last event ID that the last request had before the stream's own took its place."""
     _jar_cookie: str | None = None
     """What the cookie jar put on the last request; any other ``Cookie`` is somebody's own."""
+    _first: "tuple[Request, object] | None" = None
+    """The request that was built ahead, and what it was built of."""
 
     def __post_init__(self) -> None:
         check_method(self.method)
@@ -183,12 +185,26 @@ class RequestTemplate:
 
     # --- for each attempt ---
 
+    def build_first(self, last_event_id: str) -> "Request":
+        """Make the request of the first attempt ahead; it is built anew if it would be another one by then.
+
+        Raises:
+            InvalidRequest: An argument is wrong; it is named.
+        """
+        request = self.build(last_event_id)
+        if self._is_lasting:
+            self._first = request, self._variables(last_event_id)
+        return request
+
     def build(self, last_event_id: str) -> "Request":
         """Make the request of one attempt.
 
         Raises:
             InvalidRequest: An argument is wrong; it is named.
         """
+        first, self._first = self._first, None
+        if first is not None and self._is_lasting and first[1] == self._variables(last_event_id):
+            return first[0]
         request = self._copied() if self._is_request else self._built()
         check_url(str(request.url if self._is_request else self.given), request.url)
         self._jar_cookie = None if self._has_own_cookie else request.headers.get("cookie")
@@ -287,6 +303,22 @@ class RequestTemplate:
         return bare
 
     # --- how a request is made ---
+
+    @property
+    def _is_lasting(self) -> bool:
+        """Whether a request depends on nothing but its ``_variables``: cookies expire, and files grow."""
+        client = self.client
+        return not (
+            self._is_request
+            or self.cookies
+            or client.cookies
+            or self.body.files is not None
+            or type(client).build_request is not self.library.AsyncClient.build_request
+        )
+
+    def _variables(self, last_event_id: str) -> object:
+        client = self.client
+        return last_event_id, client.headers.raw, client.params, client.base_url
 
     @property
     def _is_request(self) -> bool:

@@ -661,6 +661,44 @@ def test_what_the_caller_changes_later_is_not_sent(library: ModuleType, kind: st
     assert content_type == ("application/json" if kind == "json" else form)
 
 
+@pytest.mark.parametrize("name", ["headers", "params", "cookies", "base_url"])
+async def test_what_the_client_has_by_the_first_attempt_is_sent(library: ModuleType, name: str) -> None:
+    async with memory_client(library, held_stream(), base_url="http://h/a/") as client:
+        opening = anysse.open_stream("b", client=client)
+        setattr(client, name, "http://h/late/" if name == "base_url" else {"late": "1"})
+        async with opening:
+            [request] = client.sent
+    assert "late" in f"{request.url} {request.headers}"
+
+
+async def test_a_first_request_is_made_once(library: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    build_request = library.AsyncClient.build_request
+
+    def counting(self: Any, *arguments: Any, **options: Any) -> Any:
+        made.append(build_request(self, *arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(library.AsyncClient, "build_request", counting)
+    async with memory_client(library, not_now(), held_stream()) as client:
+        async with anysse.open_stream("http://h/", client=client):
+            assert len(client.sent) == len(made) == 2
+
+
+async def test_a_client_with_a_way_of_its_own_makes_each_request_anew(library: ModuleType) -> None:
+    async with memory_client(library, held_stream()) as client:
+        made: list[Any] = []
+
+        class Numbering(type(client)):  # type: ignore[misc]
+            def build_request(self, *arguments: Any, **options: Any) -> Any:
+                made.append(super().build_request(*arguments, **options))
+                return made[-1]
+
+        client.__class__ = Numbering
+        async with anysse.open_stream("http://h/", client=client):
+            assert (len(client.sent), len(made)) == (1, 2)
+
+
 # --- a body that can be read once -------------------------------------------------------------------------
 
 
