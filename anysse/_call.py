@@ -78,7 +78,7 @@ class CallPlan:
         self._options = {
             **options,
             "params": self._params(options["params"]),
-            "headers": self._headers(options["headers"]),
+            "headers": _with_accept(self._headers(options["headers"])),
             "cookies": self._cookies(options["cookies"]),
         }
 
@@ -171,13 +171,15 @@ class CallPlan:
         return self._params(self._encode_params(payload), "encode_params")
 
     def _request_headers(self, given: object) -> Any:
+        if given is None:
+            return self._options["headers"]
         headers = self._options["headers"].copy()
         headers.update(self._headers(given))
-        if EVENT_STREAM not in headers.get("accept", "").lower():
-            headers["Accept"] = EVENT_STREAM
-        return headers
+        return _with_accept(headers)
 
     def _request_cookies(self, given: object) -> Any:
+        if given is None and not self._options["cookies"]:
+            return None
         cookies = self._cookies(self._options["cookies"])
         cookies.update(self._cookies(given))
         return cookies
@@ -215,6 +217,12 @@ class CallPlan:
             # Without its text: that may hold the value, which may be a secret.
             problem = f"{wanted}; {self._library.__name__} cannot read this ({type(exc).__name__})"
             raise InvalidRequest(name, problem) from exc
+
+
+def _with_accept(headers: Any) -> Any:
+    if EVENT_STREAM not in headers.get("accept", "").lower():
+        headers["Accept"] = EVENT_STREAM
+    return headers
 
 
 def _checked_method(method: object) -> str:

@@ -350,7 +350,8 @@ class StreamClient(anyio.AsyncContextManagerMixin, Generic[M]):
 
     def statistics(self) -> StreamStatistics:
         """Give what was counted so far, over all requests, live and ended."""
-        return sum((request.statistics() for request in self._live), self._past)
+        past = replace(self._past, connected_for=None, last_byte_age=None, last_event_age=None)
+        return sum((request.statistics() for request in self._live), past)
 
     # --- steering ---
 
@@ -462,8 +463,7 @@ class StreamClient(anyio.AsyncContextManagerMixin, Generic[M]):
 
     def _forget(self, request: StreamRequest) -> None:
         if self._live.pop(request, None) is not None:
-            ended = replace(request.statistics(), connected_for=None, last_byte_age=None, last_event_age=None)
-            self._past += ended
+            self._past += request.statistics()
 
     async def _run(self, request: StreamRequest, life: HandledLife[Any]) -> StreamStatus:
         try:

@@ -247,7 +247,8 @@ class StreamRequest:
 
     def statistics(self) -> StreamStatistics:
         """Give what was counted so far."""
-        return replace(self._life.stream.statistics(), handler_time=self._life.handler_time)
+        statistics, handler_time = self._life.stream.statistics(), self._life.handler_time
+        return replace(statistics, handler_time=handler_time) if handler_time else statistics
 
     def disconnect(self) -> None:
         """End it, and be ``idle``: its connection is closed, and only ``on_status`` and ``on_close`` follow.
@@ -309,14 +310,15 @@ class Reading(AbstractAsyncContextManager[EventStream[M]]):
     def __init__(
         self, begin: Callable[[], tuple[StreamRequest, Life]], forget: Callable[[StreamRequest], None]
     ) -> None:
-        self._begin = begin
+        self._begin: Callable[[], tuple[StreamRequest, Life]] | None = begin
         self._forget = forget
         self._begun: tuple[StreamRequest, Life] | None = None
 
     async def __aenter__(self) -> EventStream[M]:
-        if self._begun is not None:
+        if self._begin is None:
             raise RuntimeError("a stream can be entered once: call client.stream() again")
-        request, life = self._begun = self._begin()
+        begin, self._begin = self._begin, None  # it holds what is needed to open a stream, and no longer
+        request, life = self._begun = begin()
         try:
             return await life.enter()
         except BaseException:

@@ -166,7 +166,7 @@ class _Admission(AbstractAsyncContextManager[None]):
         if self._is_used:
             raise RuntimeError("an admission can be entered once: call admit() again")
         self._is_used = True
-        turn = self._turn or self.line_up()
+        turn, self._turn = self._turn or self.line_up(), None
         await self._gate.enter(turn)
 
     async def __aexit__(

@@ -19,11 +19,11 @@ class NumberedLogger(logging.LoggerAdapter[logging.Logger]):
     """Begins each line with which stream it is about; records have it as ``request``."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(logger, {"request": number})
-        self._prefix = f"request {number}: "
+        super().__init__(logger)
+        self._number = number
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        return self._prefix + msg, {**kwargs, "extra": self.extra}
+        return f"request {self._number}: {msg}", {**kwargs, "extra": {"request": self._number}}
 
 
 def follow_environment() -> None:

@@ -390,7 +390,7 @@ class RequestTemplate:
     @property
     def _said_by_caller(self) -> Any:
         """The headers of this call alone; those of a request that was given may all be the client's."""
-        return self.library.Headers(None if self._is_request else self.headers)
+        return () if self._is_request or self.headers is None else self.headers
 
     @property
     def _has_own_cookie(self) -> bool:
