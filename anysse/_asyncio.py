@@ -5,7 +5,7 @@ what nobody asked for where nobody sees it; and where a server closes it while i
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from socket import socket
 from typing import Final, final
 
@@ -44,6 +44,8 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None  # what the task that reads waits for
         self._writer: asyncio.Future[None] | None = None  # what the task that sends waits for
+        self._take: Callable[[bytes], bool] | None = None  # whom that task wants what comes handed to
+        self._failure: Exception | None = None  # of whoever took it
         transport.set_protocol(self)
         transport.resume_reading()
 
@@ -61,15 +63,36 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
     async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
         """Give what came; no checkpoint where something is here already, which cannot go on for long."""
         while not self._chunks:
-            if self._is_over or self._is_closed:
-                raise self._end()
-            if self._reader is not None:
-                raise anyio.BusyResourceError("reading from")
-            self._reader = self._loop.create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+            await self._wait()
+        return self._next_chunk(max_bytes)
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """Hand what comes to ``take`` as it arrives, until that gives False; or return, to be called again.
+
+        It is called where the event loop reads: in no task, and in any context. No task has to be woken
+        for each read, nor the loop to go round once more.
+        """
+        while self._chunks:
+            if not take(self._next_chunk()):
+                return
+        await self._wait(take)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    async def _wait(self, take: Callable[[bytes], bool] | None = None) -> None:
+        """Wait until something came, or the end; or until ``take`` has enough."""
+        if self._is_over or self._is_closed:
+            raise self._end()
+        if self._reader is not None:
+            raise anyio.BusyResourceError("reading from")
+        self._reader, self._take = self._loop.create_future(), take
+        try:
+            await self._reader
+        finally:
+            self._reader = self._take = None
+
+    def _next_chunk(self, max_bytes: int = READ_SIZE) -> bytes:
         chunk = self._chunks.pop(0)
         if len(chunk) > max_bytes:
             self._chunks.insert(0, chunk[max_bytes:])
@@ -124,6 +147,9 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
     # --- what the transport calls ---
 
     def data_received(self, data: bytes) -> None:
+        if self._take is not None and self._reader is not None and not self._reader.done():
+            self._pour_now(data, self._take, self._reader)
+            return
         self._chunks.append(data)
         self._size += len(data)
         if self._size >= HIGH_WATER and not self._is_paused:
@@ -131,6 +157,14 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             self._transport.pause_reading()
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+    def _pour_now(self, data: bytes, take: Callable[[bytes], bool], reader: "asyncio.Future[None]") -> None:
+        try:
+            is_wanted = take(data)
+        except Exception as exc:  # noqa: BLE001 - the task's that wanted it handed on
+            self._failure, is_wanted = exc, False
+        if not is_wanted:
+            self._wake(reader)  # which may have been cancelled by what it took
 
     def eof_received(self) -> None:
         """The transport closes itself: a server that says no more wants no more."""

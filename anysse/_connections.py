@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import Final, NoReturn, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import anyio
 from anyio.lowlevel import current_token
@@ -144,16 +144,24 @@ class ResponseBody(AsyncIterator[bytes]):
         return parser.head
 
     async def __anext__(self) -> bytes:
-        parser = self._parser
-        piece, self._first = self._first, b""
+        pieces: list[bytes] = []
+
+        def take(piece: bytes) -> bool:
+            pieces.append(piece)
+            return False
+
+        while not pieces:
+            if not await self.pour(take):
+                raise StopAsyncIteration
+        return pieces[0]
+
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand what comes to ``take``, until that gives False or for a while; tell whether there may be more.
+
+        Where that is sooner, it is called in no task, and in any context.
+        """
         try:
-            while not piece and not parser.is_complete:
-                if parser.failure is not None:
-                    parser.check()
-                data = await self.wire.receive(self._timeout)
-                if self._is_released:
-                    self._refuse()
-                piece = parser.feed(data) if data else parser.feed_eof()
+            return await self._poured(take)
         except TransportFailure as failure:
             await self.aclose()
             raise self._translate(failure) from failure
@@ -162,14 +170,31 @@ class ResponseBody(AsyncIterator[bytes]):
         except BaseException:
             await self.aclose()
             raise
-        if piece:
-            return piece
-        await self.aclose()
-        raise StopAsyncIteration
 
-    @staticmethod
-    def _refuse() -> NoReturn:
-        raise TransportFailure("ReadError", "the response was closed while it was being read")
+    async def _poured(self, take: Callable[[bytes], bool]) -> bool:
+        parser, wire = self._parser, self.wire
+        first, self._first = self._first, b""
+        is_wanted = not first or take(first)
+
+        def feed(data: bytes) -> bool:
+            nonlocal is_wanted
+            if self._is_released:
+                raise TransportFailure("ReadError", "the response was closed while it was being read")
+            piece = parser.feed(data) if data else parser.feed_eof()
+            if piece:
+                is_wanted = take(piece)
+            return is_wanted and not parser.is_complete and parser.failure is None
+
+        if is_wanted and not parser.is_complete:
+            parser.check()
+            if self._timeout is None:
+                await wire.pour(feed)
+            else:
+                feed(await wire.receive(self._timeout))
+        if is_wanted and parser.is_complete:
+            await self.aclose()
+            return False
+        return True
 
     async def aclose(self) -> None:
         """Let go of the connection: it is kept where all of the body was read, else closed."""
@@ -202,11 +227,12 @@ class TracedBody(ResponseBody):
         super().__init__(wire, request, give_back)
         self._is_begun = self._is_ended = False
 
-    async def __anext__(self) -> bytes:
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Tell that the reading begins, then read."""
         if not self._is_begun:
             self._is_begun = True
             await self._tell("started", {})
-        return await super().__anext__()
+        return await super().pour(take)
 
     async def aclose(self) -> None:
         """Tell how the reading ended, then let go of the connection."""

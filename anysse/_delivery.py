@@ -56,19 +56,27 @@ class Mailbox:
         Where waiting is cancelled, the batch still comes, after all others; before another one is put,
         ``put_late`` has to be called.
         """
-        try:
-            while not self.put_nowait(batch):
-                self._room = self._make_wakeup()
-                await self._room
-        except BaseException:
-            self._late = batch
-            raise
+        if not self.put_or_keep(batch):
+            await self.put_late()
+
+    def put_or_keep(self, batch: Batch) -> bool:
+        """Put a batch; where there is no room, keep it and give False: then ``put_late`` has to be called."""
+        if self.put_nowait(batch):
+            return True
+        self._late = batch
+        return False
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a batch is kept."""
+        return self._late is not None
 
     async def put_late(self) -> None:
-        """Put what a cancelled ``put`` left behind, if one did."""
-        batch, self._late = self._late, None
-        if batch is not None:
-            await self.put(batch)
+        """Wait for room for what is kept, if anything is, and put it."""
+        while self._late is not None and not self.put_nowait(self._late):
+            self._room = self._make_wakeup()
+            await self._room
+        self._late = None
 
     def put_nowait(self, batch: Batch) -> bool:
         """Put a batch if there is room, and tell whether there was.

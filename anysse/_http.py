@@ -93,6 +93,18 @@ class Exchange:
             url=str(response.url),
         )
 
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand what comes to ``take``, until that gives False or for a while; tell whether there may be more.
+
+        Where that is sooner, it is called in no task, and in any context.
+        """
+        if self._body is not None and self.chunks is self._raw:
+            return await self._body.pour(take)
+        async for chunk in self.chunks:
+            take(chunk)
+            return True
+        return False
+
     def decompress(self) -> BadCoding | None:
         """Undo the codings that the head names from now on, or say why they cannot be undone."""
         codings = content_codings(self.head.headers.get_list("content-encoding"))

@@ -4,8 +4,7 @@ It never raises what a stream may fail with: the session keeps it, and whoever r
 """
 
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,13 +12,13 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._clock import loop_clock, stopwatch
-from ._delivery import READ_SIZE, Batch, Mailbox
+from ._delivery import READ_SIZE, Mailbox
 from ._errors import AnysseError, StreamDropped, StreamError, StreamTimeout
 from ._events import Headers, StreamResponse
 from ._http import Connection, Exchange
 from ._intake import Intake
 from ._log import NumberedLogger
-from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, DoneReceived, Ended, Fact
+from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, DoneReceived, Ended, Fact, Observer
 from ._options import StreamStatus
 from ._plan import StreamPlan
 from ._redact import Redacted
@@ -64,6 +63,7 @@ class Reader:
         self.finished = Latch()
         self._life: anyio.CancelScope | None = None
         self._total: anyio.CancelScope | None = None  # for a stream whose whole has a deadline
+        self._time_left = 0.0  # of that, while an attempt is held back
         self._task_id: int | None = None
         self._is_stopped = False
         self._hurry: anyio.Event | None = None
@@ -110,13 +110,15 @@ class Reader:
             with anyio.CancelScope() as self._life:
                 if self._is_stopped:
                     self._life.cancel()
-                await self._live_in_time()
+                total = self._plan.timeouts.total
+                await (self._live() if total is None else self._live_for(total))
         except Exception as exc:  # noqa: BLE001 - a bug, ours or a callback's: raised where events are read
             self._broken(exc)
         finally:
             self._session.close()
             self._mailbox.finish()
             self.next_attempt_at = None
+            self._life = None  # to cancel what is over takes time as well
             try:
                 await self._connection.aclose()
             finally:
@@ -132,11 +134,7 @@ class Reader:
                 self._log.warning("%s; giving up", exc.headline)
             self.tell(AttemptFailed(error=exc, retry_in=None, events_received=self._position))
 
-    async def _live_in_time(self) -> None:
-        seconds = self._plan.timeouts.total
-        if seconds is None:
-            await self._live()
-            return
+    async def _live_for(self, seconds: float) -> None:
         with anyio.CancelScope(deadline=self._clock() + seconds) as self._total:
             await self._live()
         if self._total.cancelled_caught and not self._session.is_over:
@@ -178,9 +176,11 @@ class Reader:
         self._head = None
         if not self._plan.observers:
             return await self._made(attempt)
-        async with self._admitted(attempt):
-            return await self._made(attempt)
-        raise RuntimeError("the context of an observer's admit() swallowed an exception")
+        began = self._hold_deadline()
+        step = await self._admitted(attempt, self._plan.observers, began)
+        if step is None:
+            raise RuntimeError("the context of an observer's admit() swallowed an exception")
+        return step
 
     async def _made(self, attempt: Attempt) -> Step:
         try:
@@ -193,26 +193,34 @@ class Reader:
             self.counters.connected_at = None
             await exchange.aclose()
 
-    @asynccontextmanager
-    async def _admitted(self, attempt: Attempt) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            began = self._clock()
-            with self._untimed():
-                for observer in self._plan.observers:
-                    await stack.enter_async_context(observer.admit(attempt))
-            waited = self._clock() - began
-            self._log.debug("attempt %d: admitted after %.1f s", attempt.number, waited)
-            yield
+    async def _admitted(self, attempt: Attempt, observers: tuple[Observer, ...], began: float) -> Step | None:
+        """Make an attempt within what each of them gives; None where one of those swallowed an exception.
 
-    @contextmanager
-    def _untimed(self) -> Iterator[None]:
-        """Who is held back is not slow: no timeout counts that."""
-        if self._total is None:
-            yield
-            return
-        began, deadline, self._total.deadline = self._clock(), self._total.deadline, float("inf")
-        yield
-        self._total.deadline = deadline + self._clock() - began
+        A frame for each, and no stack of contexts, which takes a kilobyte for as long as the stream is open.
+        """
+        first, *others = observers
+        async with first.admit(attempt):
+            if others:
+                return await self._admitted(attempt, tuple(others), began)
+            waited = self._release_deadline(began)
+            self._log.debug("attempt %d: admitted after %.1f s", attempt.number, waited)
+            return await self._made(attempt)
+        return None
+
+    def _hold_deadline(self) -> float:
+        """Give the time: who is held back from now on is not slow, and no timeout counts that."""
+        now = self._clock()
+        if self._total is not None:
+            self._time_left = self._total.deadline - now
+            self._total.deadline = float("inf")
+        return now
+
+    def _release_deadline(self, began: float) -> float:
+        """Count on; give how long that was not done."""
+        now = self._clock()
+        if self._total is not None:
+            self._total.deadline = now + self._time_left
+        return now - began
 
     async def _exchange(self, attempt: Attempt) -> Exchange:
         request = await self._request(attempt)
@@ -288,38 +296,49 @@ class Reader:
         return self._session.restart(self._clock())
 
     async def _read(self, exchange: Exchange, watch: SilenceWatch) -> Step:
-        """Read until the body ends, or the stream does. This is the hot path: all else is done once."""
-        session, mailbox, clock = self._session, self._mailbox, self._clock
+        """Read until the body ends, or the stream does."""
+        session = self._session
         intake = self._plan.intake(session.last_event_id)
         self._bytes_taken = 0  # what a lost connection left half-read is gone
-        reads = 0
-        next_chunk = aiter(exchange.chunks).__anext__
-        while True:
-            try:
-                chunk = await next_chunk()
-            except StopAsyncIteration:
-                break
-            except exchange.errors as exc:
-                raise exchange.translate(exc) from exc
-            for piece in (chunk,) if len(chunk) <= READ_SIZE else pieces_of(chunk):
-                batch = self._take(piece, intake, watch, clock())
-                if batch is not None and not mailbox.put_nowait(batch):
-                    await self._put_late(batch, watch)
-                if intake.is_over:
-                    return await self._finish(exchange, intake)
+        unparsed: list[bytes] = []
+        most = 0 if self._plan.calls_while_parsing else READ_SIZE
+
+        def take(chunk: bytes) -> bool:
+            """The hot path: whatever else there is to do is done once. Called in no task, or in this one."""
+            if len(chunk) > most:
+                unparsed.extend(pieces_of(chunk))
+                return False
+            return self._take(chunk, intake, watch)
+
+        is_open, rounds = True, 0
+        while is_open:
+            is_open = await self._pour(exchange, take)
+            while unparsed and not intake.is_over:
+                if not self._take(unparsed.pop(0), intake, watch):
+                    await self._put_late(watch)
+            await self._put_late(watch)
+            if intake.is_over:
+                return await self._finish(exchange, intake)
             if self._is_restarting and session.may_restart:
-                return session.restart(clock())
-            reads += 1
-            if not reads % FAIR_SHARE:
+                return session.restart(self._clock())
+            rounds += 1
+            if not rounds % FAIR_SHARE:
                 await checkpoint()
         cut = session.cut_by_end()
         if cut is not None:
             raise cut
         return self._ended(session.ended())
 
-    def _take(self, chunk: bytes, intake: Intake, watch: SilenceWatch, now: float) -> Batch | None:
-        """Parse what was read; give what is to be delivered, or None where nothing is."""
-        counters, session = self.counters, self._session
+    @staticmethod
+    async def _pour(exchange: Exchange, take: Callable[[bytes], bool]) -> bool:
+        try:
+            return await exchange.pour(take)
+        except exchange.errors as exc:
+            raise exchange.translate(exc) from exc
+
+    def _take(self, chunk: bytes, intake: Intake, watch: SilenceWatch) -> bool:
+        """Parse what was read, and deliver it; tell whether to go on reading."""
+        counters, session, now = self.counters, self._session, self._clock()
         if now >= watch.moves_at:
             watch.move(now)
         counters.bytes_received += len(chunk)
@@ -341,9 +360,9 @@ class Reader:
         if not events and not has_moved:
             if intake.is_between_events:  # a heartbeat takes no memory
                 self._bytes_taken = 0
-            return None
+            return not intake.is_over
         size, self._bytes_taken = self._bytes_taken, 0
-        return events, intake.last_event_id, size
+        return self._mailbox.put_or_keep((events, intake.last_event_id, size)) and not intake.is_over
 
     def _is_done(self, count: int) -> None:
         """The end mark came after so many events of this read."""
@@ -351,11 +370,13 @@ class Reader:
         self._log.debug("its done event came")
         self.tell(DoneReceived(events_received=self._position + count))
 
-    async def _put_late(self, batch: Batch, watch: SilenceWatch) -> None:
+    async def _put_late(self, watch: SilenceWatch) -> None:
         """Wait for the consumer. What is received is delivered: no restart may cut this short."""
+        if not self._mailbox.is_late:
+            return
         watch.rest()
         scope, self._reading = self._reading, None
-        await self._mailbox.put(batch)
+        await self._mailbox.put_late()
         self._reading = scope
         watch.move(self._clock())
 

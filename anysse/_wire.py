@@ -8,10 +8,11 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ._http11 import FailureKind, TransportFailure
+from ._polled import PolledStream
 
 Result = TypeVar("Result")
 
@@ -61,10 +62,10 @@ class Wire:
     async def connect(self, seconds: float | None) -> None:
         """Connect to whichever address of the host answers first (RFC 8305)."""
         try:
-            self._stream = await _in_time(
+            self._stream = stream = await _in_time(
                 seconds, "ConnectTimeout", lambda: anyio.connect_tcp(self.origin.host, self.origin.port)
             )
-            self._stream = self._socket_stream = _always_read(self._stream)
+            self._stream = self._socket_stream = (PolledStream if _is_trio() else _always_read)(stream)
         except (OSError, anyio.BrokenResourceError) as exc:
             _fail("ConnectError", exc)
         with suppress(OSError):  # a peer that has hung up again is told of by the first read
@@ -111,6 +112,22 @@ class Wire:
             _fail("ReadError", exc)
         return data if self._ssl_object is None else self._with_more(data, self._ssl_object)
 
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """Hand what each read brings to ``take``, until that gives False; or return, to be called again.
+
+        Where that is sooner, it is called in no task, and in any context. The end is handed on as nothing.
+        """
+        pour = getattr(self._stream, "pour", None)
+        if pour is None:  # as with TLS
+            take(await self.receive(None))
+            return
+        try:
+            await pour(take)
+        except anyio.EndOfStream:
+            take(b"")
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
+            _fail("ReadError", exc)
+
     def _with_more(self, data: bytes, ssl_object: ssl.SSLObject) -> bytes:
         """Add the records that came along with the first: AnyIO gives one at a time."""
         pieces, room = [data], READ_SIZE - len(data)
@@ -138,8 +155,8 @@ class Wire:
                 return True
             else:
                 return True
-        # What is neither ours nor trio's may hold something where nobody sees it.
-        return not getattr(self._socket_stream, "is_quiet", _is_trio())
+        # What is not ours may hold something where nobody sees it.
+        return not getattr(self._socket_stream, "is_quiet", False)
 
     def info(self, name: str) -> object:
         """Give what httpcore's network streams give by this name, or None."""
@@ -178,7 +195,7 @@ def _set_options(raw: socket.socket) -> None:
             raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _always_read(stream: ByteStream) -> ByteStream:
+def _always_read(stream: SocketStream) -> SocketStream:
     """Give a stream in the place of AnyIO's, where that is one of asyncio's."""
     # Not public, and not relied upon.
     transport: Any = getattr(stream, "_transport", None)

@@ -369,7 +369,7 @@ def test_the_demo_ends_though_its_streams_fail(
     short: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_story, "_GAP", 0.05)  # between two tokens
-    monkeypatch.setattr(_story, "_PATIENCE", 0.01)  # over before the second token, however fast the machine is
+    monkeypatch.setattr(_story, "_PATIENCE", 0.01)  # over before the second token, always
     assert main(["demo"]) == 1
     out = capsys.readouterr().out
     assert "BAD problem  no answer to 'What are server-sent events?'" in out

@@ -31,7 +31,7 @@ FLOOR_1 = (
 PURE = {*FLOOR_0, *FLOOR_1, "_session", "_plan"}
 """No clock, no I/O, no event loop, no HTTP client: what these do is tested as plain values."""
 
-ENGINE = {"_http11", "_asyncio", "_wire", "_connections"}
+ENGINE = {"_http11", "_asyncio", "_polled", "_wire", "_connections"}
 """The transport, as far as it knows neither httpx nor httpx2; what dresses it for them alone knows it."""
 LOWER = {*FLOOR_0, *FLOOR_1, "_log", "_types"} - ENGINE
 FLOOR_2 = {
@@ -69,7 +69,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_delivery": ({*LOWER, "_wakeup"}, {"anyio"}),
     "_request": (LOWER, set()),
     "_asyncio": (set(), {"anyio"}),
-    "_wire": ({"_asyncio", "_http11"}, {"anyio"}),
+    "_polled": (set(), {"anyio"}),
+    "_wire": ({"_asyncio", "_http11", "_polled"}, {"anyio"}),
     "_connections": ({"_http11", "_log", "_wire"}, {"anyio"}),
     "_transport": ({*LOWER, "_connections", "_http11", "_wire"}, {"httpx", "httpx2"}),
     "_clients": ({*LOWER, "_transport"}, {"httpx", "httpx2"}),
