@@ -44,12 +44,36 @@ def user_agent() -> str:
 def own_client(library: ModuleType) -> Any:
     """Make a client, for whoever has to close it."""
     transport = StreamingTransport(verify=tls_context(library))
-    return library.AsyncClient(
+    return _client_class(library)(
         transport=transport,
         mounts=dict(_mounts(library, transport)),
         timeout=None,
         headers={"User-Agent": user_agent()},
     )
+
+
+@functools.cache
+def _client_class(library: ModuleType) -> Any:
+    """Give a class of clients that look for cookies where an answer sets some, which few of ours do.
+
+    To look for them, the library makes a request and a response of ``urllib`` out of each.
+    """
+
+    class Cookies(library.Cookies):  # type: ignore[misc, name-defined]
+        def extract_cookies(self, response: Any) -> None:
+            if "set-cookie" in response.headers:
+                super().extract_cookies(response)
+
+    class AsyncClient(library.AsyncClient):  # type: ignore[misc, name-defined]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self._jar = Cookies()
+
+        @property
+        def cookies(self) -> Cookies:
+            return self._jar
+
+    return AsyncClient
 
 
 def _mounts(library: ModuleType, direct: StreamingTransport) -> Iterator[tuple[str, Any]]:

@@ -78,7 +78,8 @@ class Exchange:
         errors: tuple[type[Exception], ...],
         translate: Callable[[Exception], AnysseError],
     ) -> None:
-        self._response = response
+        # Of a response with a body of ours nothing else is kept while it is read.
+        self._close = response.aclose if bare is None else bare.aclose
         self.errors = errors
         """What reading may fail with; ``translate`` makes it an error of ours."""
         self.translate = translate
@@ -137,14 +138,14 @@ class Exchange:
     async def aclose(self) -> None:
         """Give the connection back where the body was read to its end, else close it."""
         if self._body is not None:
-            await self._body.aclose()  # shields itself
+            await self._close()  # shields itself
             return
         with anyio.move_on_after(CLOSE_GRACE, shield=True):
             try:
                 await unwind(self._raw)
             finally:
                 with suppress(*self.errors):
-                    await self._response.aclose()
+                    await self._close()
 
 
 class Inflated:

@@ -261,3 +261,15 @@ def test_a_proxy_of_the_environment_that_is_none_is_named(
         own_client(library)
     assert caught.value.argument == "client"
     assert "s3cret" not in str(caught.value)
+
+
+async def test_a_client_of_our_own_keeps_the_cookies_that_it_is_given(library: ModuleType) -> None:
+    async with serve(
+        feed("data: 1\n\n", headers={"Set-Cookie": "a=b; Path=/"}), feed("data: 2\n\n"), feed("data: 3\n\n")
+    ) as server:
+        async with own_client(library) as client:
+            for _ in range(3):
+                async with anysse.open_stream(server.url, client=client, kind="reply") as events:
+                    assert [event async for event in events]
+            assert dict(client.cookies) == {"a": "b"}
+    assert [request.get("Cookie") for request in server.requests] == [None, "a=b", "a=b"]

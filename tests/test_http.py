@@ -800,12 +800,13 @@ async def test_a_stream_without_a_client_makes_and_closes_its_own(
 ) -> None:
     made: list[Any] = []
 
-    class Spied(library.AsyncClient):  # type: ignore[misc, name-defined]
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            made.append(self)
+    make = library.AsyncClient.__init__
 
-    monkeypatch.setattr(library, "AsyncClient", Spied)
+    def spied(client: Any, **options: Any) -> None:
+        make(client, **options)
+        made.append(client)
+
+    monkeypatch.setattr(library.AsyncClient, "__init__", spied)
     async with serve(then=held("data: x\n\n")) as server:
         for _ in range(3):
             async with anysse.open_stream(library.Request("GET", server.url), retry=None) as events:
