@@ -4,7 +4,7 @@ It never raises what a stream may fail with: the session keeps it, and whoever r
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -144,7 +144,10 @@ class Reader:
         step = self._session.start(self._clock())
         while not isinstance(step, Stop):
             await checkpoint()
-            step = await (self._wait(step.delay) if isinstance(step, Wait) else self._attempt())
+            following = await (self._wait(step.delay) if isinstance(step, Wait) else self._attempt())
+            if following is None:
+                raise RuntimeError("the context of an observer's admit() swallowed an exception")
+            step = following
 
     async def _wait(self, delay: float) -> Step:
         self._hurry = anyio.Event()
@@ -168,19 +171,16 @@ class Reader:
 
     # --- an attempt ---
 
-    async def _attempt(self) -> Step:
+    def _attempt(self) -> Awaitable[Step | None]:
+        """Make an attempt, once this is awaited: with few frames, which last as long as its connection."""
         session = self._session
         attempt = Attempt(
             number=session.attempts, last_event_id=session.last_event_id, last_error=session.last_error
         )
         self._head = None
         if not self._plan.observers:
-            return await self._made(attempt)
-        began = self._hold_deadline()
-        step = await self._admitted(attempt, self._plan.observers, began)
-        if step is None:
-            raise RuntimeError("the context of an observer's admit() swallowed an exception")
-        return step
+            return self._made(attempt)
+        return self._admitted(attempt, self._plan.observers, self._hold_deadline())
 
     async def _made(self, attempt: Attempt) -> Step:
         try:
@@ -188,7 +188,10 @@ class Reader:
         except StreamError as error:
             return self._noted(self._failed(error))
         try:
-            return self._noted(await self._serve(exchange))
+            now = self._clock()
+            return self._noted(self._accepted(exchange, now) or await self._read_watched(exchange, now))
+        except StreamError as error:
+            return self._noted(self._failed(error))
         finally:
             self.counters.connected_at = None
             await exchange.aclose()
@@ -254,21 +257,18 @@ class Reader:
 
     # --- a connection ---
 
-    async def _serve(self, exchange: Exchange) -> Step:
+    def _accepted(self, exchange: Exchange, now: float) -> Step | None:
+        """Begin with a connection; None where it is to be read."""
         self._head = self.response = exchange.head
         if exchange.head.status_code == 204:
             return self._session.finished()
-        now = self._clock()
         self._is_restarting = False
         self.counters.connected(now)
         self._session.opened(now)
         self.tell(Connected(response=exchange.head, events_received=self._position))
         self._log.info("connected to %s", Redacted(exchange.head.url))
         self._log.debug("status %d, %s", exchange.head.status_code, exchange.head.headers)
-        try:
-            return await self._read_watched(exchange, now)
-        except StreamError as error:
-            return self._failed(error)
+        return None
 
     async def _read_watched(self, exchange: Exchange, now: float) -> Step:
         plan = self._plan
