@@ -80,13 +80,12 @@ class StreamingTransport(_Transport):
             httpx.TransportError: Or that of httpx2, whichever the request is of.
         """
         library = _library_of(request)
-        translate = functools.partial(_translated, library, request)
         try:
             head, body = await self._connections.send(
-                _outgoing(request, self._tls_contexts(library), translate)
+                _outgoing(request, self._tls_contexts(library), _translation(library))
             )
         except TransportFailure as failure:
-            raise translate(failure) from failure
+            raise _translated(library, failure, request) from failure
         return library.Response(  # type: ignore[no-any-return]
             head.status_code,
             headers=head.headers,
@@ -205,6 +204,12 @@ def _origin(url: Any, sni_hostname: str | bytes | None) -> Origin:
     return Origin(scheme == "https", host, url.port or _PORTS[scheme], name or host)
 
 
-def _translated(library: ModuleType, request: Any, failure: TransportFailure) -> Exception:
+@functools.cache
+def _translation(library: ModuleType) -> Callable[[TransportFailure], Exception]:
+    """Give what makes errors for who reads a body: the library itself says of which request, as it reads."""
+    return functools.partial(_translated, library)
+
+
+def _translated(library: ModuleType, failure: TransportFailure, request: Any = None) -> Exception:
     error: Exception = getattr(library, failure.kind)(str(failure), request=request)
     return error
