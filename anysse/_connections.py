@@ -160,21 +160,8 @@ class ResponseBody(AsyncIterator[bytes]):
 
         Where that is sooner, it is called in no task, and in any context.
         """
-        try:
-            return await self._poured(take)
-        except TransportFailure as failure:
-            await self.aclose()
-            raise self._translate(failure) from failure
-        except anyio.BusyResourceError:  # it is the other task's to close
-            raise
-        except BaseException:
-            await self.aclose()
-            raise
-
-    async def _poured(self, take: Callable[[bytes], bool]) -> bool:
-        parser, wire = self._parser, self.wire
-        first, self._first = self._first, b""
-        is_wanted = not first or take(first)
+        parser = self._parser
+        is_wanted = True
 
         def feed(data: bytes) -> bool:
             nonlocal is_wanted
@@ -185,16 +172,28 @@ class ResponseBody(AsyncIterator[bytes]):
                 is_wanted = take(piece)
             return is_wanted and not parser.is_complete and parser.failure is None
 
-        if is_wanted and not parser.is_complete:
-            parser.check()
-            if self._timeout is None:
-                await wire.pour(feed)
-            else:
-                feed(await wire.receive(self._timeout))
-        if is_wanted and parser.is_complete:
+        try:
+            first, self._first = self._first, b""
+            if first:
+                is_wanted = take(first)
+            if is_wanted and not parser.is_complete:
+                parser.check()
+                await (self.wire.pour(feed) if self._timeout is None else self._read_in_time(feed))
+            if is_wanted and parser.is_complete:
+                await self.aclose()
+                return False
+        except TransportFailure as failure:
             await self.aclose()
-            return False
+            raise self._translate(failure) from failure
+        except anyio.BusyResourceError:  # it is the other task's to close
+            raise
+        except BaseException:
+            await self.aclose()
+            raise
         return True
+
+    async def _read_in_time(self, feed: Callable[[bytes], bool]) -> None:
+        feed(await self.wire.receive(self._timeout))
 
     async def aclose(self) -> None:
         """Let go of the connection: it is kept where all of the body was read, else closed."""

@@ -60,11 +60,15 @@ class Mailbox:
             await self.put_late()
 
     def put_or_keep(self, batch: Batch) -> bool:
-        """Put a batch; where there is no room, keep it and give False: then ``put_late`` has to be called."""
+        """Put a batch, or keep it where there is no room; tell whether there was."""
         if self.put_nowait(batch):
             return True
-        self._late = batch
+        self.keep(batch)
         return False
+
+    def keep(self, batch: Batch) -> None:
+        """Keep a batch for ``put_late``, which has to be called before another one is put."""
+        self._late = batch
 
     @property
     def is_late(self) -> bool:

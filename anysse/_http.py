@@ -94,13 +94,16 @@ class Exchange:
             url=str(response.url),
         )
 
-    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+    def pour(self, take: Callable[[bytes], bool]) -> Awaitable[bool]:
         """Hand what comes to ``take``, until that gives False or for a while; tell whether there may be more.
 
         Where that is sooner, it is called in no task, and in any context.
         """
         if self._body is not None and self.chunks is self._raw:
-            return await self._body.pour(take)
+            return self._body.pour(take)
+        return self._pull(take)
+
+    async def _pull(self, take: Callable[[bytes], bool]) -> bool:
         async for chunk in self.chunks:
             take(chunk)
             return True

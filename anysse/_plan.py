@@ -65,9 +65,7 @@ class StreamPlan:
     def calls_while_parsing(self) -> bool:
         """Whether somebody's code is called while events are parsed: it is to run in the stream's task."""
         mark = mark_of(self.done)
-        tests_events = mark is not None and callable(mark.done)
-        tells = mark is not None and bool(self.observers)
-        return self.on_comment is not None or tests_events or tells
+        return self.on_comment is not None or (mark is not None and callable(mark.done))
 
     def intake(self, last_event_id: str) -> Intake:
         """Make what parses one connection."""

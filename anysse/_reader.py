@@ -4,7 +4,7 @@ It never raises what a stream may fail with: the session keeps it, and whoever r
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -72,6 +72,7 @@ class Reader:
         self._is_restarting = False
         self._bytes_taken = 0  # since the last batch
         self._head: StreamResponse | None = None  # of this attempt
+        self._untold: DoneReceived | None = None
 
     # --- what others may ask of it; never waits ---
 
@@ -125,6 +126,7 @@ class Reader:
                 self.finished.set()
 
     def _broken(self, exc: Exception) -> None:
+        self._tell_done()
         if self._session.is_over:
             self._log.error("cleaning up after %s failed", Redacted(self._plan.url), exc_info=exc)
             return
@@ -282,6 +284,7 @@ class Reader:
             finally:
                 self._reading = None
         # Cut off. It may have been in the very tick in which something was read.
+        self._tell_done()
         await self._mailbox.put_late()
         if self._session.is_over:
             return Stop()
@@ -312,11 +315,11 @@ class Reader:
 
         is_open, rounds = True, 0
         while is_open:
-            is_open = await self._pour(exchange, take)
-            while unparsed and not intake.is_over:
-                if not self._take(unparsed.pop(0), intake, watch):
-                    await self._put_late(watch)
-            await self._put_late(watch)
+            try:
+                is_open = await exchange.pour(take)
+            except exchange.errors as exc:
+                raise exchange.translate(exc) from exc
+            await self._take_rest(unparsed, intake, watch)
             if intake.is_over:
                 return await self._finish(exchange, intake)
             if self._is_restarting and session.may_restart:
@@ -329,12 +332,12 @@ class Reader:
             raise cut
         return self._ended(session.ended())
 
-    @staticmethod
-    async def _pour(exchange: Exchange, take: Callable[[bytes], bool]) -> bool:
-        try:
-            return await exchange.pour(take)
-        except exchange.errors as exc:
-            raise exchange.translate(exc) from exc
+    async def _take_rest(self, unparsed: list[bytes], intake: Intake, watch: SilenceWatch) -> None:
+        """Take what could not be taken where it came, and deliver all that was."""
+        while unparsed and not intake.is_over:
+            if not self._take(unparsed.pop(0), intake, watch):
+                await self._put_late(watch)
+        await self._put_late(watch)
 
     def _take(self, chunk: bytes, intake: Intake, watch: SilenceWatch) -> bool:
         """Parse what was read, and deliver it; tell whether to go on reading."""
@@ -348,7 +351,8 @@ class Reader:
         events = intake.take(chunk)
         counters.parser_time += self._stopwatch() - began
         if intake.done_after is not None and not session.is_done:
-            self._is_done(intake.done_after)
+            session.done()
+            self._untold = DoneReceived(events_received=self._position + intake.done_after)
         if events or intake.is_done:
             if watch.awaits_event:
                 watch.had_event(now)
@@ -360,18 +364,23 @@ class Reader:
         if not events and not has_moved:
             if intake.is_between_events:  # a heartbeat takes no memory
                 self._bytes_taken = 0
-            return not intake.is_over
-        size, self._bytes_taken = self._bytes_taken, 0
-        return self._mailbox.put_or_keep((events, intake.last_event_id, size)) and not intake.is_over
+            return not intake.is_over and self._untold is None
+        batch = (events, intake.last_event_id, self._bytes_taken)
+        self._bytes_taken = 0
+        if self._untold is not None:  # first of all that is told, in the stream's task
+            self._mailbox.keep(batch)
+            return False
+        return self._mailbox.put_or_keep(batch) and not intake.is_over
 
-    def _is_done(self, count: int) -> None:
-        """The end mark came after so many events of this read."""
-        self._session.done()
-        self._log.debug("its done event came")
-        self.tell(DoneReceived(events_received=self._position + count))
+    def _tell_done(self) -> None:
+        fact, self._untold = self._untold, None
+        if fact is not None:
+            self._log.debug("its done event came")
+            self.tell(fact)
 
     async def _put_late(self, watch: SilenceWatch) -> None:
         """Wait for the consumer. What is received is delivered: no restart may cut this short."""
+        self._tell_done()
         if not self._mailbox.is_late:
             return
         watch.rest()

@@ -1,4 +1,4 @@
-"""How one task wakes others, for less than an event of AnyIO's takes. Knows AnyIO, and asyncio if it runs."""
+"""How one task wakes others, for less than an event of AnyIO's takes. Knows AnyIO, and the loop that runs."""
 
 from collections.abc import Awaitable, Callable, Generator
 from functools import cache
@@ -40,27 +40,13 @@ class Wakeup(Awaitable[None], Protocol):
         """Wake whoever awaits it, now or later; once more does nothing."""
 
 
-class _Event:
-    """An event of AnyIO's, to be awaited itself."""
-
-    __slots__ = ("_event", "set")
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-        self.set = self._event.set
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self._event.wait().__await__()
-
-
 def wakeups() -> Callable[[], Wakeup]:
     """Give what makes them in the event loop that runs."""
-    is_asyncio = anyio.get_cancelled_exc_class().__module__.startswith("asyncio")
-    return _future_class() if is_asyncio else _Event
+    return _of_asyncio() if anyio.get_cancelled_exc_class().__module__.startswith("asyncio") else _of_trio()
 
 
 @cache
-def _future_class() -> Callable[[], Wakeup]:
+def _of_asyncio() -> Callable[[], Wakeup]:
     import asyncio  # where it runs it is there
 
     class Future(asyncio.Future[None]):
@@ -71,3 +57,35 @@ def _future_class() -> Callable[[], Wakeup]:
                 self.set_result(None)
 
     return Future
+
+
+@cache
+def _of_trio() -> Callable[[], Wakeup]:
+    from trio import lowlevel
+
+    class Rescheduling:
+        """As a ``trio.Event``, which has a parking lot, for one who waits."""
+
+        __slots__ = ("_is_set", "_task")
+
+        def __init__(self) -> None:
+            self._is_set = False
+            self._task: lowlevel.Task | None = None
+
+        def set(self) -> None:
+            self._is_set = True
+            task, self._task = self._task, None
+            if task is not None:
+                lowlevel.reschedule(task)
+
+        def __await__(self) -> Generator[Any, Any, None]:
+            if self._is_set:
+                return lowlevel.checkpoint().__await__()  # noqa: ASYNC105 - the caller awaits it
+            self._task = lowlevel.current_task()
+            return lowlevel.wait_task_rescheduled(self._abort).__await__()  # noqa: ASYNC105 - as above
+
+        def _abort(self, _: object) -> lowlevel.Abort:
+            self._task = None
+            return lowlevel.Abort.SUCCEEDED
+
+    return Rescheduling

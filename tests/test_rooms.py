@@ -65,7 +65,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_groups": (set(), {"anyio"}),
     "_silence": ({"_errors"}, {"anyio"}),
     "_unwind": (set(), {"anyio"}),
-    "_wakeup": (set(), {"anyio"}),
+    "_wakeup": (set(), {"anyio", "trio"}),
     "_delivery": ({*LOWER, "_wakeup"}, {"anyio"}),
     "_request": (LOWER, set()),
     "_asyncio": (set(), {"anyio"}),
