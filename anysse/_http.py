@@ -11,6 +11,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from ._answer import (
     MAX_REDIRECTS,
@@ -51,6 +52,8 @@ BODY_LIMIT = 65_536
 """Bytes of a refused body that its error carries."""
 BODY_GRACE = 2.0
 """Seconds that a server has to send them."""
+FAIR_SHARE = 32
+"""Reads in a row that need not wait, before other tasks get their turn."""
 DRAIN_LIMIT = 65_536
 """Bytes that are read after the end of interest, so that the connection can serve again."""
 DRAIN_GRACE = 0.1
@@ -104,9 +107,13 @@ class Exchange:
         return self._pull(take)
 
     async def _pull(self, take: Callable[[bytes], bool]) -> bool:
+        reads = 0
         async for chunk in self.chunks:
-            take(chunk)
-            return True
+            if not take(chunk):
+                return True
+            reads += 1
+            if not reads % FAIR_SHARE:
+                await checkpoint()
         return False
 
     def decompress(self) -> BadCoding | None:

@@ -15,7 +15,7 @@ from ._clock import loop_clock, stopwatch
 from ._delivery import READ_SIZE, Mailbox
 from ._errors import AnysseError, StreamDropped, StreamError, StreamTimeout
 from ._events import Headers, StreamResponse
-from ._http import Connection, Exchange
+from ._http import FAIR_SHARE, Connection, Exchange
 from ._intake import Intake
 from ._log import NumberedLogger
 from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, DoneReceived, Ended, Fact, Observer
@@ -31,9 +31,6 @@ from ._wakeup import Latch
 
 if TYPE_CHECKING:
     import httpx
-
-FAIR_SHARE = 32
-"""Reads in a row that need not wait, before other tasks get their turn."""
 
 
 class Reader:
