@@ -7,7 +7,7 @@ what nobody asked for where nobody sees it; and where a server closes it while i
 import asyncio
 from collections.abc import Callable, Iterable
 from socket import socket
-from typing import Final, final
+from typing import Final, cast, final
 
 import anyio
 from anyio.abc import SocketStream
@@ -19,21 +19,24 @@ HIGH_WATER: Final = 65_536
 """Bytes that may wait for whoever reads before the other side is held back; the last read comes on top."""
 
 
+async def connect(address: str, port: int) -> "AsyncioStream":
+    """Connect to an address: where there is but one, nothing has to race."""
+    _, stream = await asyncio.get_running_loop().create_connection(AsyncioStream, address, port)
+    return stream
+
+
 @final
 class AsyncioStream(SocketStream, asyncio.Protocol):
-    """The stream of a transport whose protocol it becomes; for one task that reads and one that sends.
+    """The stream of a transport whose protocol it is; for one task that reads and one that sends.
 
     Args:
-        transport: Connected, and not being read now.
         chunks: What came before; uvloop reads as soon as it is connected.
         is_over: Whether the end came, too.
     """
 
-    def __init__(
-        self, transport: asyncio.Transport, chunks: Iterable[bytes] = (), *, is_over: bool = False
-    ) -> None:
+    def __init__(self, chunks: Iterable[bytes] = (), *, is_over: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
-        self._transport = transport
+        self._transport: asyncio.Transport
         self._chunks = list(chunks)  # few, and so smaller and no slower than a deque
         self._size = sum(map(len, self._chunks))
         self._is_paused = False
@@ -46,6 +49,10 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         self._writer: asyncio.Future[None] | None = None  # what the task that sends waits for
         self._take: Callable[[bytes], bool] | None = None  # whom that task wants what comes handed to
         self._failure: Exception | None = None  # of whoever took it
+
+    def take_over(self, transport: asyncio.Transport) -> None:
+        """Become the protocol of a transport that is connected, and not being read now."""
+        self._transport = transport
         transport.set_protocol(self)
         transport.resume_reading()
 
@@ -145,6 +152,9 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         await checkpoint()
 
     # --- what the transport calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._take is not None and self._reader is not None and not self._reader.done():

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import anyio
@@ -62,14 +63,20 @@ class Wire:
     async def connect(self, seconds: float | None) -> None:
         """Connect to whichever address of the host answers first (RFC 8305)."""
         try:
-            self._stream = stream = await _in_time(
-                seconds, "ConnectTimeout", lambda: anyio.connect_tcp(self.origin.host, self.origin.port)
-            )
-            self._stream = self._socket_stream = (PolledStream if _is_trio() else _always_read)(stream)
+            self._stream = self._socket_stream = await _in_time(seconds, "ConnectTimeout", self._connected)
         except (OSError, anyio.BrokenResourceError) as exc:
             _fail("ConnectError", exc)
         with suppress(OSError):  # a peer that has hung up again is told of by the first read
             _set_options(self._stream.extra(SocketAttribute.raw_socket))
+
+    async def _connected(self) -> SocketStream:
+        host, port = self.origin.host, self.origin.port
+        if not _is_trio() and _is_address(host):
+            from ._asyncio import connect  # for whoever runs asyncio alone
+
+            return await connect(host, port)
+        self._stream = stream = await anyio.connect_tcp(host, port)
+        return PolledStream(stream) if _is_trio() else _always_read(stream)
 
     async def start_tls(self, context: ssl.SSLContext, seconds: float | None) -> None:
         """Shake hands."""
@@ -206,11 +213,21 @@ def _always_read(stream: SocketStream) -> SocketStream:
         raise anyio.BrokenResourceError from inbox.exception
     from ._asyncio import AsyncioStream  # for whoever runs asyncio alone
 
-    return AsyncioStream(transport, inbox.read_queue, is_over=inbox.is_at_eof)
+    own = AsyncioStream(inbox.read_queue, is_over=inbox.is_at_eof)
+    own.take_over(transport)
+    return own
 
 
 def _is_trio() -> bool:
     return anyio.get_cancelled_exc_class().__module__.startswith("trio")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_readable(stream: ByteStream) -> bool:
