@@ -86,6 +86,9 @@ class Intake:
 
     def _marked(self, events: Sequence[ServerSentEvent], mark: EndMark) -> Sequence[ServerSentEvent]:
         """Look for the end mark; give what is to be delivered of the events."""
+        if isinstance(mark.done, str) and mark.done not in [event.data for event in events]:  # soon said
+            self.last_event_id = self._parser.last_event_id
+            return events
         for index, event in enumerate(events):
             try:
                 is_done = _is_done(event, mark.done)

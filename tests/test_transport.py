@@ -75,6 +75,12 @@ async def serve(*scripts: Script, **options: Any) -> AsyncIterator[Server]:
             yield server
 
 
+def sniffed_loop() -> object:
+    """Give asyncio's event loop, or None where it is not asyncio's."""
+    is_trio = anyio.get_cancelled_exc_class().__module__.startswith("trio")
+    return None if is_trio else asyncio.get_running_loop()
+
+
 async def raised_by(call: Awaitable[Any]) -> Exception:
     """Give the error of a call, whatever it is."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the test looks at it
@@ -1377,6 +1383,23 @@ async def test_a_host_with_a_name_is_looked_up(library: ModuleType) -> None:
         for _ in range(2):
             assert (await client.get(url)).text == "fine"
         assert len(server.connections) == 1
+
+
+async def test_of_the_addresses_of_a_host_one_that_answers_is_taken(
+    library: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if type(sniffed_loop()).__module__.startswith("uvloop"):
+        pytest.skip("uvloop looks names up by itself")
+
+    def look_up(host: str | bytes, port: Any, *_: Any, **__: Any) -> list[Any]:
+        assert host in ("two.example", b"two.example")
+        addresses = ("127.0.0.2", "127.0.0.1")  # nobody listens at the first
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, int(port or 0))) for each in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with serve(then=fine) as server, client_of(library) as client:
+        url = server.url.replace("127.0.0.1", "two.example")
+        assert (await client.get(url)).text == "fine"
 
 
 # --- the stream beneath, on asyncio -----------------------------------------------------------------------
