@@ -18,7 +18,7 @@ lines, and `bare`, AnyIO's sockets with httptools, only events. httpcore's pool 
 whenever one is opened or closed: a lap of httpx takes 40 s of CPU, so it is done once, on asyncio, and
 httpx-sse is left out where there are many streams and no bar for it.
 
-All of it takes about eleven minutes.
+All of it takes about thirteen minutes.
 
     python -m benchmarks.fanout                            # everything; saved
     python -m benchmarks.fanout --quick                    # few streams, few seconds; two minutes
@@ -130,6 +130,15 @@ MEASUREMENTS = (
         backends=("asyncio", "trio"),
     ),
     Measurement(
+        name="paced",
+        what="paced",
+        peers=frozenset({OURS, "aiohttp"}),
+        streams=(5000,),
+        rates=(0.3,),
+        figures=PACE,
+        backends=("asyncio", "trio"),
+    ),
+    Measurement(
         name="idle", what="idle", peers=LEAN | OVER_HTTPCORE, streams=(100,), rates=(1.0,), figures=IDLE
     ),
     Measurement(
@@ -139,6 +148,15 @@ MEASUREMENTS = (
         streams=(1500,),
         rates=(1.0,),
         figures=IDLE,
+    ),
+    Measurement(
+        name="idle",
+        what="idle",
+        peers=frozenset({OURS, "aiohttp"}),
+        streams=(5000,),
+        rates=(1.0,),
+        figures=IDLE,
+        backends=("asyncio", "trio"),
     ),
     Measurement(
         name="lap",
