@@ -313,7 +313,7 @@ class RequestTemplate:
             or self.cookies
             or client.cookies
             or self.body.files is not None
-            or type(client).build_request is not self.library.AsyncClient.build_request
+            or getattr(client.build_request, "__func__", None) is not self.library.AsyncClient.build_request
         )
 
     def _variables(self, last_event_id: str) -> object:

@@ -699,6 +699,22 @@ async def test_a_client_with_a_way_of_its_own_makes_each_request_anew(library: M
             assert (len(client.sent), len(made)) == (1, 2)
 
 
+async def test_a_way_of_its_own_that_a_client_was_given_makes_each_request_anew(library: ModuleType) -> None:
+    def signed(*arguments: Any, **options: Any) -> Any:
+        request = build_request(*arguments, **options)
+        request.headers["X-Signed-At"] = now
+        return request
+
+    async with memory_client(library, held_stream()) as client:
+        build_request, client.build_request = client.build_request, signed
+        now = "early"
+        opening = anysse.open_stream("http://h/", client=client)
+        now = "late"
+        async with opening:
+            [request] = client.sent
+    assert request.headers["X-Signed-At"] == "late"
+
+
 # --- a body that can be read once -------------------------------------------------------------------------
 
 
