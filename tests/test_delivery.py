@@ -17,11 +17,16 @@ from hypothesis import strategies as st
 import anysse
 from anysse import ServerSentEvent
 from anysse._delivery import PLACE_SIZE, Batch, Mailbox
-from tests.streams import Answer, Tap, held_stream, memory_client, stream_of
+from anysse._wakeup import Wakeup, wakeups
+from tests.streams import Answer, Tap, held_stream, memory_client, stream_of, turns
 
 
 def batch(number: int) -> Batch:
     return [ServerSentEvent(data=str(number))], str(number), 10
+
+
+async def awaited(wakeup: Wakeup) -> None:
+    await wakeup
 
 
 def numbers(mailbox: Mailbox) -> list[int]:
@@ -187,6 +192,39 @@ async def test_a_wait_that_is_cancelled_leaves_no_trace() -> None:
     mailbox.put_nowait(batch(0))
     assert numbers(mailbox) == [0]
     mailbox.discard()
+
+
+async def test_a_wakeup_is_not_missed_before_it_is_awaited_and_may_come_twice() -> None:
+    early, late, cancelled = (wakeups()() for _ in range(3))
+    early.set()
+    early.set()
+    with anyio.fail_after(5):
+        await early
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(awaited, late)
+            await turns(3)
+            late.set()
+            late.set()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(awaited, cancelled)
+            await turns(3)
+            tasks.cancel_scope.cancel()
+        cancelled.set()
+
+
+async def test_a_wakeup_in_the_tick_of_a_cancellation_wakes_once() -> None:
+    for is_set_first in (True, False):
+        wakeup = wakeups()()
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(awaited, wakeup)
+                await turns(3)
+                if is_set_first:
+                    wakeup.set()
+                tasks.cancel_scope.cancel()
+                wakeup.set()
+                await turns(3)
+                wakeup.set()
 
 
 # --- whoever is cancelled, whenever ---

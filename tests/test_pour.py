@@ -197,6 +197,9 @@ class Beneath:
     async def send_eof(self) -> None:
         self.said.append("eof")
 
+    async def aclose(self) -> None:
+        self.said.append("closed")
+
 
 @pytest.fixture
 def scripted_socket() -> Iterator[Callable[..., Any]]:
@@ -224,6 +227,14 @@ async def test_an_error_of_the_system_says_that_it_is_broken(scripted_socket: Ca
     with pytest.raises(anyio.BrokenResourceError) as caught:
         await scripted_socket(error).receive()
     assert caught.value.__cause__ is error
+
+
+async def test_who_reads_what_was_closed_is_told(scripted_socket: Callable[..., Any]) -> None:
+    stream = scripted_socket(b"one")
+    await stream.aclose()
+    for read in (stream.receive, lambda: stream.pour(pytest.fail)):
+        with pytest.raises(anyio.ClosedResourceError):
+            await read()
 
 
 async def test_the_end_of_what_is_sent_is_said_below(scripted_socket: Callable[..., Any]) -> None:
