@@ -103,6 +103,20 @@ async def test_after_enough_the_rest_is_there_for_the_next() -> None:
         assert taken == [b"one", b"one"]
 
 
+async def test_what_came_before_it_was_asked_for_is_handed_on_first() -> None:
+    async with wired() as (wire, other):
+        taken, take = taking(enough=b"two")
+        await other.send(b"one")
+        with anyio.fail_after(DEADLINE):
+            await until(lambda: not wire.is_quiet())
+            await turns(5)  # asyncio reads by itself
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wire.pour, take)
+                await until(lambda: taken == [b"one"])
+                await other.send(b"two")
+        assert taken == [b"one", b"two"]
+
+
 async def test_what_the_one_who_takes_raises_leaves_as_itself_and_only_once() -> None:
     def take(data: bytes) -> bool:
         raise ZeroDivisionError(data)
