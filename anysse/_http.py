@@ -21,7 +21,6 @@ from ._answer import (
     parse_retry_after,
     redirected_method,
 )
-from ._connections import ResponseBody
 from ._errors import (
     AnysseError,
     ConnectError,
@@ -35,6 +34,7 @@ from ._errors import (
     TimeoutPhase,
 )
 from ._events import Headers, StreamResponse
+from ._incoming import ResponseBody
 from ._inflate import BadCoding, Inflater
 from ._request import RequestTemplate
 from ._sendable import check_transport, check_url
@@ -109,9 +109,9 @@ class Exchange:
     async def _pull(self, take: Callable[[bytes], bool]) -> bool:
         reads = 0
         async for chunk in self.chunks:
+            reads += 1
             if not take(chunk):
                 return True
-            reads += 1
             if not reads % FAIR_SHARE:
                 await checkpoint()
         return False

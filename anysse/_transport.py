@@ -8,9 +8,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from ._check import check_count, check_seconds, shown
-from ._connections import Connections, OutgoingRequest, ResponseBody
+from ._connections import Connections
 from ._errors import InvalidRequest
 from ._http11 import TransportFailure
+from ._incoming import ResponseBody
+from ._outgoing import OutgoingRequest
 from ._wire import Origin, Wire
 
 if TYPE_CHECKING:

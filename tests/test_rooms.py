@@ -31,7 +31,7 @@ FLOOR_1 = (
 PURE = {*FLOOR_0, *FLOOR_1, "_session", "_plan"}
 """No clock, no I/O, no event loop, no HTTP client: what these do is tested as plain values."""
 
-ENGINE = {"_http11", "_asyncio", "_polled", "_wire", "_connections"}
+ENGINE = {"_http11", "_asyncio", "_polled", "_wire", "_outgoing", "_incoming", "_connections"}
 """The transport, as far as it knows neither httpx nor httpx2; what dresses it for them alone knows it."""
 LOWER = {*FLOOR_0, *FLOOR_1, "_log", "_types"} - ENGINE
 FLOOR_2 = {
@@ -71,10 +71,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_asyncio": (set(), {"anyio"}),
     "_polled": (set(), {"anyio"}),
     "_wire": ({"_asyncio", "_http11", "_polled"}, {"anyio"}),
-    "_connections": ({"_http11", "_log", "_wire"}, {"anyio"}),
-    "_transport": ({*LOWER, "_connections", "_http11", "_wire"}, {"httpx", "httpx2"}),
+    "_outgoing": ({"_http11", "_wire"}, {"anyio"}),
+    "_incoming": ({"_http11", "_log", "_outgoing", "_wire"}, {"anyio"}),
+    "_connections": ({"_http11", "_incoming", "_log", "_outgoing", "_wire"}, {"anyio"}),
+    "_transport": (
+        {*LOWER, "_connections", "_http11", "_incoming", "_outgoing", "_wire"},
+        {"httpx", "httpx2"},
+    ),
     "_clients": ({*LOWER, "_transport"}, {"httpx", "httpx2"}),
-    "_http": ({*LOWER, "_connections", "_request", "_transport", "_unwind"}, {"anyio"}),
+    "_http": ({*LOWER, "_incoming", "_request", "_transport", "_unwind"}, {"anyio"}),
     "_reader": ({*LOWER, *FLOOR_2}, {"anyio"}),
     "_stream": ({*LOWER, *FLOOR_2, "_reader"}, {"anyio"}),
     "_open": ({*LOWER, *FLOOR_2, "_stream"}, {"anyio"}),
