@@ -61,7 +61,7 @@ def _of_asyncio() -> Callable[[], Wakeup]:
 
 @cache
 def _of_trio() -> Callable[[], Wakeup]:
-    from trio import lowlevel
+    import trio
 
     class Rescheduling:
         """As a ``trio.Event``, which has a parking lot, for one who waits."""
@@ -70,22 +70,22 @@ def _of_trio() -> Callable[[], Wakeup]:
 
         def __init__(self) -> None:
             self._is_set = False
-            self._task: lowlevel.Task | None = None
+            self._task: trio.lowlevel.Task | None = None
 
         def set(self) -> None:
             self._is_set = True
             task, self._task = self._task, None
             if task is not None:
-                lowlevel.reschedule(task)
+                trio.lowlevel.reschedule(task)
 
         def __await__(self) -> Generator[Any, Any, None]:
             if self._is_set:
-                return lowlevel.checkpoint().__await__()  # noqa: ASYNC105 - the caller awaits it
-            self._task = lowlevel.current_task()
-            return lowlevel.wait_task_rescheduled(self._abort).__await__()  # noqa: ASYNC105 - as above
+                return trio.lowlevel.checkpoint().__await__()  # noqa: ASYNC105 - the caller awaits it
+            self._task = trio.lowlevel.current_task()
+            return trio.lowlevel.wait_task_rescheduled(self._abort).__await__()  # noqa: ASYNC105 - as above
 
-        def _abort(self, _: object) -> lowlevel.Abort:
+        def _abort(self, _: object) -> trio.lowlevel.Abort:
             self._task = None
-            return lowlevel.Abort.SUCCEEDED
+            return trio.lowlevel.Abort.SUCCEEDED
 
     return Rescheduling
