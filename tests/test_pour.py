@@ -58,7 +58,7 @@ async def wired() -> AsyncIterator[tuple[Wire, anyio.abc.ByteStream]]:
 
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, handle)
+            tasks.start_soon(listener.serve, handle)  # noqa: ASYNC113 - the listener listens already
             port = listener.extra(anyio.abc.SocketAttribute.local_port)
             wire = Wire(Origin(is_tls=False, host="127.0.0.1", port=port, server_hostname=""))
             await wire.connect(None)
