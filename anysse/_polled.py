@@ -1,4 +1,4 @@
-"""A TCP stream that is read once the system says that something is there: for trio. Knows AnyIO, and no HTTP.
+"""A TCP stream on trio that is read once the system says that something is there. Knows no HTTP.
 
 AnyIO's own tries first, and asks after that. Between two events of a paced stream nothing is there yet,
 and to be told so costs as much as to parse one.
@@ -9,6 +9,7 @@ from socket import socket
 from typing import Final, final
 
 import anyio
+import trio
 from anyio.abc import SocketAttribute, SocketStream
 
 READ_SIZE: Final = 262_144
@@ -34,23 +35,35 @@ class PolledStream(SocketStream):
 
     async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
         """Wait until something is there, and give it."""
-        while not self._is_closed:
-            await anyio.wait_readable(self._raw)
+        chunks: list[bytes] = []
+
+        def take(chunk: bytes) -> bool:
+            chunks.append(chunk)
+            return False
+
+        await self.pour(take, max_bytes)
+        return chunks[0]
+
+    async def pour(self, take: Callable[[bytes], bool], max_bytes: int = READ_SIZE) -> None:
+        """Hand on what comes until ``take`` gives False."""
+        raw, is_wanted = self._raw, True
+        while is_wanted:
+            if self._is_closed:
+                raise anyio.ClosedResourceError
             try:
-                data = self._raw.recv(max_bytes)
+                await trio.lowlevel.wait_readable(raw)
+                data = raw.recv(max_bytes)
             except BlockingIOError:  # what was there may be gone again (select(2))
                 continue
+            except trio.BusyResourceError:
+                raise anyio.BusyResourceError("reading from") from None
+            except trio.ClosedResourceError:
+                raise anyio.ClosedResourceError from None
             except OSError as exc:
                 raise anyio.BrokenResourceError from exc
             if not data:
                 raise anyio.EndOfStream
-            return data
-        raise anyio.ClosedResourceError
-
-    async def pour(self, take: Callable[[bytes], bool]) -> None:
-        """Hand on what comes until ``take`` gives False."""
-        while take(await self.receive()):
-            pass
+            is_wanted = take(data)
 
     async def send(self, item: bytes) -> None:
         """Send all of it."""

@@ -13,7 +13,6 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ._http11 import FailureKind, TransportFailure
-from ._polled import PolledStream
 
 Result = TypeVar("Result")
 
@@ -76,7 +75,7 @@ class Wire:
 
             return await connect(host, port)
         self._stream = stream = await anyio.connect_tcp(host, port)
-        return PolledStream(stream) if _is_trio() else _always_read(stream)
+        return _polled(stream) if _is_trio() else _always_read(stream)
 
     async def start_tls(self, context: ssl.SSLContext, seconds: float | None) -> None:
         """Shake hands."""
@@ -200,6 +199,12 @@ def _set_options(raw: socket.socket) -> None:
     for name, value in _KEEPALIVE:
         if hasattr(socket, name):
             raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _polled(stream: SocketStream) -> SocketStream:
+    from ._polled import PolledStream  # for whoever runs trio alone
+
+    return PolledStream(stream)
 
 
 def _always_read(stream: SocketStream) -> SocketStream:

@@ -16,7 +16,6 @@ from anyio.lowlevel import checkpoint
 
 import anysse
 from anysse._asyncio import AsyncioStream
-from anysse._polled import PolledStream
 from anysse._transport import bare_body
 from anysse._wire import Origin, Wire
 from tests.server import Connection, serve
@@ -216,7 +215,11 @@ class Beneath:
 
 
 @pytest.fixture
-def scripted_socket() -> Iterator[Callable[..., Any]]:
+def scripted_socket(anyio_backend_name: str) -> Iterator[Callable[..., Any]]:
+    if anyio_backend_name != "trio":
+        pytest.skip("the stream is trio's")
+    from anysse._polled import PolledStream
+
     made: list[Socket] = []
 
     def make(*reads: bytes | OSError) -> Any:

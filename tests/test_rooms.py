@@ -69,7 +69,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_delivery": ({*LOWER, "_wakeup"}, {"anyio"}),
     "_request": (LOWER, set()),
     "_asyncio": (set(), {"anyio"}),
-    "_polled": (set(), {"anyio"}),
+    "_polled": (set(), {"anyio", "trio"}),
     "_wire": ({"_asyncio", "_http11", "_polled"}, {"anyio"}),
     "_outgoing": ({"_http11", "_wire"}, {"anyio"}),
     "_incoming": ({"_http11", "_log", "_outgoing", "_wire"}, {"anyio"}),
