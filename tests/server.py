@@ -84,7 +84,7 @@ class Connection:
 
     # What a script may do.
 
-    async def send(self, data: bytes | str) -> None:
+    async def write(self, data: bytes | str) -> None:
         """Write bytes as they are; text goes out as UTF-8."""
         left = memoryview(data.encode() if isinstance(data, str) else data)
         while left:
@@ -113,7 +113,7 @@ class Connection:
         self._is_reusable = content is not None or chunked
         self._is_answered = content is not None
         head = "".join(f"{name}: {value}\r\n" for name, value in items)
-        await self.send(f"HTTP/1.1 {status} Scripted\r\n{head}\r\n".encode("latin-1") + (content or b""))
+        await self.write(f"HTTP/1.1 {status} Scripted\r\n{head}\r\n".encode("latin-1") + (content or b""))
 
     async def event_stream(
         self, *parts: bytes | str, headers: HeaderItems = (), chunked: bool = True, status: int = 200
@@ -122,18 +122,18 @@ class Connection:
         items = list(headers.items() if isinstance(headers, Mapping) else headers)
         await self.respond(status, [("Content-Type", EVENT_STREAM), *items], chunked=chunked)
         for part in parts:
-            await self.chunk(part)
+            await self.send(part)
 
-    async def chunk(self, data: bytes | str) -> None:
+    async def send(self, data: bytes | str) -> None:
         """Send a piece of the body, in the framing that the head announced."""
         content = data.encode() if isinstance(data, str) else data
         if content:
-            await self.send(b"%x\r\n%b\r\n" % (len(content), content) if self._is_chunked else content)
+            await self.write(b"%x\r\n%b\r\n" % (len(content), content) if self._is_chunked else content)
 
     async def end(self) -> None:
         """End the response cleanly; a chunked one leaves the connection open for another request."""
         if self._is_chunked and not self._is_answered:
-            await self.send(b"0\r\n\r\n")
+            await self.write(b"0\r\n\r\n")
         self._is_answered = True
         self._changed()
         if not self._is_reusable:

@@ -91,7 +91,7 @@ async def lively(connection: Connection) -> None:
     """Send an event in each of some turns, and several in one piece, then be quiet."""
     await connection.event_stream("retry: 100\n\n")
     for number in range(0, 40, 4):
-        await connection.chunk("".join(f"id: {number + i}\ndata: x\n\n" for i in range(4)))
+        await connection.send("".join(f"id: {number + i}\ndata: x\n\n" for i in range(4)))
         await checkpoint()
     await connection.hang()
 
@@ -100,7 +100,7 @@ async def crowded(connection: Connection) -> None:
     """Send a thousand events, each a chunk of its own, at once: the HTTP library buffers them all."""
     events = [f"id: {number}\ndata: x\n\n" for number in range(1000)]
     await connection.event_stream("retry: 100\n\n")
-    await connection.send("".join(f"{len(event):x}\r\n{event}\r\n" for event in events))
+    await connection.write("".join(f"{len(event):x}\r\n{event}\r\n" for event in events))
     await connection.hang()
 
 
@@ -110,7 +110,7 @@ async def squeezed(connection: Connection) -> None:
     await connection.event_stream(headers={"Content-Encoding": "gzip"})
     for number in range(10):
         event = f"id: {number}\ndata: {'x' * 20_000}\n\n".encode()
-        await connection.chunk(squeeze.compress(event * 10) + squeeze.flush(zlib.Z_SYNC_FLUSH))
+        await connection.send(squeeze.compress(event * 10) + squeeze.flush(zlib.Z_SYNC_FLUSH))
         await checkpoint()
     await connection.hang()
 
@@ -130,7 +130,7 @@ async def cut(connection: Connection) -> None:
 async def refusing(connection: Connection) -> None:
     """Refuse with a body that does not end."""
     await connection.respond(503, {"Retry-After": "1"}, chunked=True)
-    await connection.chunk("no")
+    await connection.send("no")
     await connection.hang()
 
 
@@ -141,7 +141,7 @@ async def redirecting(connection: Connection) -> None:
     else:
         await connection.respond(302, {"Location": "/there"}, chunked=True)
         await turns(5)
-        await connection.chunk("there")
+        await connection.send("there")
         await turns(5)
 
 
@@ -333,7 +333,7 @@ async def count_up(connection: Connection) -> None:
     start = 0
     while start < len(body):
         size = chance.choice([1, 10, 100, 1_000])
-        await connection.chunk(body[start : start + size])
+        await connection.send(body[start : start + size])
         start += size
         await turns(chance.randrange(40))  # so slow that whoever reads has to wait now and then
 
@@ -408,7 +408,7 @@ async def test_a_native_cancel_in_the_tick_of_delivery_loses_nothing(
         for number in range(100):
             await go_on.wait()
             go_on.clear()
-            await connection.chunk(f"data: {number}\n\ndata: {number}+\n\n")
+            await connection.send(f"data: {number}\n\ndata: {number}+\n\n")
         await connection.hang()
 
     async def read_one() -> None:

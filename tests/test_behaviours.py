@@ -403,7 +403,7 @@ async def test_rsp_10_a_large_unused_body_is_not_read_to_its_end(connect: Open) 
     async def endless(connection: Connection) -> None:
         await connection.respond(500, chunked=True)
         while True:
-            await connection.chunk(b"x" * 65536)
+            await connection.send(b"x" * 65536)
 
     async with scripted(endless) as server:
         error = await refusal(anysse.StatusError, connect(server.url, retry=None))
@@ -418,7 +418,7 @@ async def test_rsp_10_a_slow_unused_body_is_waited_for_within_a_bound(
 
     async def slow(connection: Connection) -> None:
         await connection.respond(500, chunked=True)
-        await connection.chunk("begun")
+        await connection.send("begun")
         await connection.hang()
 
     async with scripted(slow) as server:
@@ -429,7 +429,7 @@ async def test_rsp_10_a_slow_unused_body_is_waited_for_within_a_bound(
 
 async def test_rsp_11_interim_responses_are_passed_over(connect: Open) -> None:
     async def hinting(connection: Connection) -> None:
-        await connection.send("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+        await connection.write("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
         await connection.event_stream("data: x\n\n")
         await connection.hang()
 
@@ -448,9 +448,9 @@ async def test_rsp_12_a_compressed_body_comes_as_it_is_flushed(
     async def compressed(connection: Connection) -> None:
         squeeze = zlib.compressobj(wbits=wbits)
         await connection.event_stream(headers={"Content-Encoding": coding})
-        await connection.chunk(squeeze.compress(b"data: one\n\n") + squeeze.flush(zlib.Z_SYNC_FLUSH))
+        await connection.send(squeeze.compress(b"data: one\n\n") + squeeze.flush(zlib.Z_SYNC_FLUSH))
         await go_on.wait()
-        await connection.chunk(squeeze.compress(b"data: two\n\n") + squeeze.flush(zlib.Z_SYNC_FLUSH))
+        await connection.send(squeeze.compress(b"data: two\n\n") + squeeze.flush(zlib.Z_SYNC_FLUSH))
         await connection.hang()
 
     async with scripted(compressed) as server, connect(server.url) as events:
@@ -733,7 +733,7 @@ def ending(how: str, is_read: anyio.Event) -> Script:
             await connection.respond(200, {"Content-Type": EVENT_STREAM}, whole + half)
         elif how == "short of its length":
             await connection.respond(200, {"Content-Type": EVENT_STREAM, "Content-Length": "1000"})
-            await connection.send(whole + half)
+            await connection.write(whole + half)
             await connection.close()
         else:
             await connection.event_stream(whole, half, chunked=how != "connection")
@@ -1104,8 +1104,8 @@ async def test_rec_33_any_byte_is_life(connect: Open) -> None:
         await connection.event_stream("data: Hello\n\n")
         for _ in range(14):
             await anyio.sleep(0.1)
-            await connection.chunk(":\n")
-        await connection.chunk("data: end\n\n")
+            await connection.send(":\n")
+        await connection.send("data: end\n\n")
         await connection.hang()
 
     async with scripted(comments) as server:
@@ -1472,8 +1472,8 @@ async def test_dlv_03_a_line_feed_that_comes_late_adds_nothing(connect: Open) ->
     async def late(connection: Connection) -> None:
         await connection.event_stream("data: a\r\n\r")
         await is_delivered.wait()
-        await connection.chunk("\n")
-        await connection.chunk("data: b\n\n")
+        await connection.send("\n")
+        await connection.send("data: b\n\n")
         await connection.hang()
 
     async with scripted(late) as server, connect(server.url) as events:
@@ -1486,7 +1486,7 @@ async def test_dlv_04_byte_by_byte(connect: Open) -> None:
     async def slowly(connection: Connection) -> None:
         await connection.event_stream()
         for byte in "data: €豆腐\n\n".encode():
-            await connection.chunk(bytes([byte]))
+            await connection.send(bytes([byte]))
             await anyio.sleep(0.002)
         await connection.hang()
 
@@ -1517,8 +1517,8 @@ async def test_dlv_07_a_character_that_is_split(connect: Open) -> None:
     async def split(connection: Connection) -> None:
         await connection.event_stream(b"data: first\n\ndata: \xe2")
         await has_begun.wait()
-        await connection.chunk(b"\x82")
-        await connection.chunk(b"\xac\n\n")
+        await connection.send(b"\x82")
+        await connection.send(b"\xac\n\n")
         await connection.hang()
 
     async with scripted(split) as server, connect(server.url) as events:
@@ -1555,7 +1555,7 @@ async def test_dlv_10_a_slow_reader_holds_the_server_back_and_loses_nothing(conn
         nonlocal sent
         await connection.event_stream()
         for number in range(total):
-            await connection.chunk(f"id: {number}\ndata: {padding}\n\n")
+            await connection.send(f"id: {number}\ndata: {padding}\n\n")
             sent = number + 1
         await connection.hang()
 

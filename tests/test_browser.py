@@ -223,7 +223,7 @@ class Answers:
         await connection.event_stream()
         for chunk in case.chunks:
             await anyio.sleep(0.0005)  # so that the browser reads them one by one, mostly
-            await connection.chunk(chunk)
+            await connection.send(chunk)
 
 
 @contextmanager

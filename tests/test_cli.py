@@ -371,7 +371,7 @@ def test_more_verbose_logs_the_connections_beneath(command: Command) -> None:
 
 def test_logs_drive_no_terminal(command: Command) -> None:
     async def hostile(connection: Connection) -> None:
-        await connection.send("HTTP/1.1 200 OK\r\nX-\x1b[2J: 1\r\n\r\n")
+        await connection.write("HTTP/1.1 200 OK\r\nX-\x1b[2J: 1\r\n\r\n")
 
     with scripted(hostile) as server:
         result = command(server.url, "-vv", "--no-reconnect")

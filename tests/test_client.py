@@ -151,11 +151,11 @@ async def hang(connection: Connection) -> None:
 
 
 async def send_too_much(connection: Connection) -> None:
-    await connection.chunk(f"data: {'x' * 5000}\n\n")
+    await connection.send(f"data: {'x' * 5000}\n\n")
 
 
 async def be_done_again(connection: Connection) -> None:
-    await connection.chunk("data: [DONE]\n\n")
+    await connection.send("data: [DONE]\n\n")
 
 
 ENDS = [
@@ -868,7 +868,7 @@ async def lively(connection: Connection) -> None:
     """Send some events, each in a turn of its own, and be quiet."""
     await connection.event_stream()
     for number in range(6):
-        await connection.chunk(f"id: {number}\ndata: {number}\n\n")
+        await connection.send(f"id: {number}\ndata: {number}\n\n")
         await turns(2)
     await connection.hang()
 
@@ -921,9 +921,9 @@ async def test_a_generator_around_a_stream_may_be_cancelled_at_any_moment(moment
 async def count_to_twenty(connection: Connection) -> None:
     await connection.event_stream()
     for number in range(20):
-        await connection.chunk(f"data: {number}\n\n")
+        await connection.send(f"data: {number}\n\n")
         await turns(3)
-    await connection.chunk("data: [DONE]\n\n")
+    await connection.send("data: [DONE]\n\n")
 
 
 async def be_truncated(connection: Connection) -> None:
@@ -941,7 +941,7 @@ async def hang_up(connection: Connection) -> None:
 
 
 async def be_no_http(connection: Connection) -> None:
-    await connection.send("SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    await connection.write("SSH-2.0-OpenSSH_9.2\r\n\r\n")
     await connection.close()
 
 
@@ -1048,7 +1048,7 @@ async def brief(connection: Connection) -> None:
     """Send a few events, and be done."""
     await connection.event_stream("data: 0\n\n")
     await turns(5)
-    await connection.chunk("data: 1\n\ndata: [DONE]\n\n")
+    await connection.send("data: 1\n\ndata: [DONE]\n\n")
 
 
 async def cut(connection: Connection) -> None:

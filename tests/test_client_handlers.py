@@ -515,7 +515,7 @@ async def test_a_slow_handler_blocks_the_send_of_a_server_far_away() -> None:
         nonlocal sent
         await connection.event_stream()
         while sent < limit:
-            await connection.chunk(f"data: {'x' * 65_000}\n\n")
+            await connection.send(f"data: {'x' * 65_000}\n\n")
             sent += 65_000
 
     async def block(data: object, event: ServerSentEvent) -> None:

@@ -286,7 +286,7 @@ async def test_an_endless_redirect_body_is_given_up(library: ModuleType) -> None
     async def endless(connection: Connection) -> None:
         await connection.respond(302, {"Location": "/b"}, chunked=True)
         while True:
-            await connection.chunk(b"x" * 1000)
+            await connection.send(b"x" * 1000)
 
     async def silent(connection: Connection) -> None:
         await connection.respond(302, {"Location": "/b"}, chunked=True)
@@ -294,7 +294,7 @@ async def test_an_endless_redirect_body_is_given_up(library: ModuleType) -> None
 
     async def cut(connection: Connection) -> None:
         await connection.respond(302, {"Location": "/b"}, chunked=True)
-        await connection.chunk(b"x")
+        await connection.send(b"x")
         await connection.reset()
 
     async with library.AsyncClient(trust_env=False, verify=False) as client:
@@ -309,7 +309,7 @@ async def test_an_endless_redirect_body_is_given_up(library: ModuleType) -> None
 async def test_what_was_read_of_many_small_chunks_is_left_in_order(library: ModuleType) -> None:
     async def many(connection: Connection) -> None:
         await connection.event_stream()
-        await connection.send(b"1\r\n\n\r\n" * 10_000 + b"9\r\ndata: x\n\n\r\n" + b"1\r\n\n\r\n" * 20_000)
+        await connection.write(b"1\r\n\n\r\n" * 10_000 + b"9\r\ndata: x\n\n\r\n" + b"1\r\n\n\r\n" * 20_000)
         await connection.hang()
 
     async with library.AsyncClient(trust_env=False, verify=False) as client:

@@ -267,7 +267,7 @@ async def test_a_response_that_is_being_closed_takes_nothing_any_more(library: M
     async def handle(connection: Connection) -> None:
         await connection.event_stream("one")
         await may_go_on.wait()
-        await connection.chunk("two")
+        await connection.send("two")
         await connection.hang()
 
     async def trace(name: str, _: dict[str, Any]) -> None:
@@ -315,7 +315,7 @@ async def test_who_is_called_while_events_are_parsed_is_called_in_the_stream_s_t
     async def handle(connection: Connection) -> None:
         await connection.event_stream(":\n\ndata: x\n\n")
         await may_go_on.wait()
-        await connection.chunk(":\n\ndata: [DONE]\n\n")
+        await connection.send(":\n\ndata: [DONE]\n\n")
         await connection.hang()
 
     def call(thing: object) -> bool:

@@ -301,7 +301,7 @@ async def test_leaving_early_in_order_leaves_nothing(library: ModuleType) -> Non
 
     async def many(connection: Connection) -> None:
         await connection.event_stream()
-        await connection.send(b"9\r\ndata: x\n\n\r\n" * 2000)
+        await connection.write(b"9\r\ndata: x\n\n\r\n" * 2000)
         await connection.hang()
 
     async with library.AsyncClient(trust_env=False, verify=False) as client:

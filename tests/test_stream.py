@@ -703,7 +703,7 @@ async def test_a_done_stream_that_goes_on_is_given_up(library: ModuleType) -> No
     async def endless(connection: Connection) -> None:
         await connection.event_stream("data: [DONE]\n\n")
         while True:
-            await connection.chunk(b":" * 10_000)
+            await connection.send(b":" * 10_000)
 
     async with library.AsyncClient(trust_env=False, verify=False) as client:
         with anyio.fail_after(10):

@@ -388,7 +388,7 @@ async def test_closing_the_transport_closes_what_is_idle_and_leaves_what_is_not(
     async def slow(connection: Connection) -> None:
         await connection.event_stream("one")
         await may_end.wait()
-        await connection.chunk("two")
+        await connection.send("two")
 
     may_end = anyio.Event()
     async with serve(routes={"/": fine, "/slow": slow}) as server:
@@ -429,7 +429,7 @@ def surplus_of(size: int) -> Script:
         body = b"x" * (size - len(b"HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\n") - len(str(size)))
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %0*d\r\n\r\n" % (len(str(size)), len(body))
         assert len(head + body) == size
-        await connection.send(head + body + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        await connection.write(head + body + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
         await connection.hang()
 
     return script
@@ -446,7 +446,7 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys_wherever_reads_end(siz
 @pytest.mark.parametrize("headers", ["", "Connection: upgrade\r\nUpgrade: h2c\r\n"])
 async def test_a_switch_of_the_protocol_is_refused_as_that(headers: str) -> None:
     async def switching(connection: Connection) -> None:
-        await connection.send(f"HTTP/1.1 101 Switching\r\n{headers}\r\n")
+        await connection.write(f"HTTP/1.1 101 Switching\r\n{headers}\r\n")
         await connection.hang()
 
     async with serve(then=switching) as server, client_of() as client:
@@ -488,7 +488,7 @@ async def test_a_get_is_repeated_once_and_a_post_never(library: ModuleType, dyin
 
 async def test_a_get_that_was_answered_by_a_byte_is_not_repeated() -> None:
     async def begun(connection: Connection) -> None:
-        await connection.send("H")
+        await connection.write("H")
         await connection.close()
 
     async with serve(fine, begun) as server, client_of() as client:
@@ -877,7 +877,7 @@ async def test_the_target_can_be_any(library: ModuleType) -> None:
 
 async def test_a_response_says_what_it_came_by(library: ModuleType) -> None:
     async def old(connection: Connection) -> None:
-        await connection.send("HTTP/1.0 203 So so\r\nContent-Length: 0\r\n\r\n")
+        await connection.write("HTTP/1.0 203 So so\r\nContent-Length: 0\r\n\r\n")
 
     async with serve(old) as server, client_of(library) as client:
         async with client.stream("GET", server.url) as response:
@@ -1341,10 +1341,10 @@ async def test_a_response_that_is_closed_while_it_comes_is_a_read_error(library:
 
 async def test_a_second_reader_is_told_and_the_first_reads_on(library: ModuleType) -> None:
     async def in_parts(connection: Connection) -> None:
-        await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+        await connection.write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
         for part in ("abc", "def"):
             await may_go_on[part].wait()
-            await connection.send(part)
+            await connection.write(part)
 
     async def read_on() -> None:
         async for piece in response.stream:
@@ -1672,7 +1672,7 @@ async def lively(connection: Connection) -> None:
     await connection.event_stream("one")
     for _ in range(3):
         await turns(2)
-        await connection.chunk("two")
+        await connection.send("two")
 
 
 async def posted(client: Any, url: str) -> None:
@@ -1769,7 +1769,7 @@ async def test_a_done_mark_leaves_the_connection_for_the_next_turn(library: Modu
     async def late(connection: Connection) -> None:
         await connection.event_stream(*DONE)
         await turns(5)
-        await connection.chunk(": the rest\n" * 100)
+        await connection.send(": the rest\n" * 100)
 
     async with serve(then=late) as server, client_of(library) as client:
         for _ in range(3):
@@ -1797,7 +1797,7 @@ async def much(connection: Connection) -> None:
     await connection.event_stream(*DONE)
     with suppress(OSError, anyio.ClosedResourceError):
         for _ in range(100):
-            await connection.chunk(":" * 10_000)
+            await connection.send(":" * 10_000)
             await checkpoint()
         await connection.hang()
 

@@ -68,15 +68,15 @@ def played(cases: tuple[Good | Bad | Endless, ...]) -> Any:
             return
         match cases[int(number)]:
             case Good() as good:
-                await connection.send(good.data + good.surplus)
+                await connection.write(good.data + good.surplus)
                 if good.until_close:
                     await connection.close()
             case Bad() as bad:
-                await connection.send(bad.data)
+                await connection.write(bad.data)
                 await (connection.close() if bad.only_at_the_end else connection.hang())
             case Endless() as endless:
                 for piece in endless.pieces():
-                    await connection.send(piece)
+                    await connection.write(piece)
 
     return script
 
@@ -140,7 +140,7 @@ SAMPLES: Final = {
 
 def sent_and_held(data: bytes) -> Any:
     async def script(connection: Connection) -> None:
-        await connection.send(data)
+        await connection.write(data)
         await connection.hang()
 
     return script
@@ -148,7 +148,7 @@ def sent_and_held(data: bytes) -> Any:
 
 def sent_and_cut(data: bytes) -> Any:
     async def script(connection: Connection) -> None:
-        await connection.send(data)
+        await connection.write(data)
         await connection.close()
 
     return script
@@ -156,7 +156,7 @@ def sent_and_cut(data: bytes) -> Any:
 
 def sent_and_reset(data: bytes) -> Any:
     async def script(connection: Connection) -> None:
-        await connection.send(data)
+        await connection.write(data)
         await connection.reset()
 
     return script
@@ -199,7 +199,7 @@ async def test_a_reset_ends_no_body_that_goes_on_until_the_connection_closes(lib
 def sent_in_single_bytes(data: bytes) -> Any:
     async def script(connection: Connection) -> None:
         for at in range(len(data)):
-            await connection.send(data[at : at + 1])
+            await connection.write(data[at : at + 1])
             await checkpoint()
         await connection.hang()
 
@@ -238,9 +238,9 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys() -> None:
     answered, poisoned = anyio.Event(), anyio.Event()
 
     async def twice(connection: Connection) -> None:
-        await connection.send(head(length(5)) + b"hello")
+        await connection.write(head(length(5)) + b"hello")
         await answered.wait()
-        await connection.send(head(length(4)) + b"evil")
+        await connection.write(head(length(4)) + b"evil")
         poisoned.set()
 
     async with serve(twice, answer(200, body="good")) as server, streaming_client() as client:
