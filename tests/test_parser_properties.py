@@ -5,9 +5,10 @@ from unittest import mock
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from anysse import EventTooLarge, ServerSentEvent, _parser
-from anysse._parser import EventStreamParser
+from anysse import ServerSentEvent, _parser
 from tests import reference
+from tests.readings import read_stream as read
+from tests.readings import read_until_too_large
 
 # Pieces of streams that are likely to go wrong side by side.
 FRAGMENTS = [
@@ -64,17 +65,6 @@ def pieces(draw: st.DrawFn) -> list[bytes]:
     return [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
 
 
-def read(
-    chunks: list[bytes], *, limit: int = _parser.MAX_EVENT_SIZE, last_event_id: str = ""
-) -> reference.Reading:
-    comments: list[str] = []
-    parser = EventStreamParser(
-        max_event_size=limit, oversize="skip", on_comment=comments.append, last_event_id=last_event_id
-    )
-    events = [event for chunk in chunks for event in parser.feed(chunk)]
-    return reference.Reading(events, comments, parser.last_event_id, parser.reconnection_time)
-
-
 @settings(deadline=None)
 @given(pieces(), thresholds, st.sampled_from(["", "41"]))
 @example([b"data: a\n\ndata: \n\n\ndata: b\n\n"], {"_SHORT_READ": 0}, "")
@@ -103,17 +93,8 @@ def test_an_event_above_the_limit_raises_with_the_events_before_it(
     chunks: list[bytes], ways: dict[str, int], limit: int
 ) -> None:
     expected = reference.read_until_too_large(b"".join(chunks), limit)
-    parser = EventStreamParser(max_event_size=limit)
-    events: list[ServerSentEvent] = []
-    is_too_large = False
     with mock.patch.multiple(_parser, **ways):
-        for chunk in chunks:
-            try:
-                events += parser.feed(chunk)
-            except EventTooLarge as error:
-                events += error.events
-                is_too_large = True
-    assert (events, is_too_large) == expected
+        assert read_until_too_large(chunks, limit) == expected
 
 
 text = st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)))
