@@ -2,7 +2,6 @@
 
 import functools
 import ssl
-import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, overload
@@ -12,6 +11,7 @@ from ._connections import Connections
 from ._errors import InvalidRequest
 from ._http11 import TransportFailure
 from ._incoming import ResponseBody
+from ._libraries import body_class, library_of, new_transport
 from ._outgoing import OutgoingRequest
 from ._wire import Origin, Wire
 
@@ -52,7 +52,7 @@ class StreamingTransport(_Transport):
 
     def __new__(cls, *_arguments: object, **_options: object) -> "StreamingTransport":
         """Make one that both libraries take for one of their own; neither is imported before."""
-        return object.__new__(_dressed(cls, sys.modules.get("httpx2")))  # type: ignore[arg-type] # a class is hashable
+        return new_transport(cls)
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class StreamingTransport(_Transport):
         Raises:
             httpx.TransportError: Or that of httpx2, whichever the request is of.
         """
-        library = _library_of(request)
+        library = library_of(request)
         try:
             head, body = await self._connections.send(
                 _outgoing(request, self._tls_contexts(library), _translation(library))
@@ -91,7 +91,7 @@ class StreamingTransport(_Transport):
         return library.Response(  # type: ignore[no-any-return]
             head.status_code,
             headers=head.headers,
-            stream=_body_class(library)(body),
+            stream=body_class(library)(body),
             extensions={
                 "http_version": head.version,
                 "reason_phrase": head.reason,
@@ -128,45 +128,11 @@ def tls_context(library: ModuleType, *, verify: bool = True) -> ssl.SSLContext:
     return context
 
 
-@functools.cache
-def _dressed(cls: type[StreamingTransport], httpx2: ModuleType | None) -> type[StreamingTransport]:
-    import httpx
-
-    bases = [library.AsyncBaseTransport for library in (httpx, httpx2) if library]
-    return type(cls.__name__, (cls, *bases), {"__module__": cls.__module__, "__doc__": cls.__doc__})
-
-
-@functools.cache
-def _body_class(library: ModuleType) -> Any:
-    """Give a class of bodies that the library takes for one of its own."""
-
-    class Body(library.AsyncByteStream):  # type: ignore[misc, name-defined]
-        __slots__ = ("body",)
-
-        def __init__(self, body: ResponseBody) -> None:
-            self.body = body
-
-        def __aiter__(self) -> ResponseBody:
-            return self.body
-
-        async def aclose(self) -> None:
-            await self.body.aclose()
-
-    return Body
-
-
 def bare_body(library: ModuleType, response: Any) -> ResponseBody | None:
     """Give the body of a response without the library's layer, where that is the only one around ours."""
     stream = getattr(response.stream, "_stream", None)
-    return stream.body if isinstance(stream, _body_class(library)) else None
-
-
-def _library_of(request: object) -> ModuleType:
-    for name in ("httpx", "httpx2"):
-        library = sys.modules.get(name)
-        if library is not None and isinstance(request, library.Request):
-            return library
-    raise InvalidRequest("request", f"must be a Request of httpx or httpx2, not {shown(request)}")
+    body = stream.body if isinstance(stream, body_class(library)) else None
+    return body if isinstance(body, ResponseBody) else None
 
 
 def _outgoing(

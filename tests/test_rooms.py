@@ -62,6 +62,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_session": (LOWER, set()),
     "_plan": ({*LOWER, "_session"}, set()),
     "_clock": (set(), {"anyio"}),
+    "_libraries": (set(FLOOR_0), {"httpx"}),
     "_groups": (set(), {"anyio"}),
     "_silence": ({"_errors"}, {"anyio"}),
     "_unwind": (set(), {"anyio"}),
@@ -75,8 +76,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_incoming": ({"_http11", "_log", "_outgoing", "_wire"}, {"anyio"}),
     "_connections": ({"_http11", "_incoming", "_log", "_outgoing", "_wire"}, {"anyio"}),
     "_transport": (
-        {*LOWER, "_connections", "_http11", "_incoming", "_outgoing", "_wire"},
-        {"httpx", "httpx2"},
+        {*LOWER, "_connections", "_http11", "_incoming", "_libraries", "_outgoing", "_wire"},
+        set(),
     ),
     "_clients": ({*LOWER, "_transport"}, {"httpx", "httpx2"}),
     "_http": ({*LOWER, "_incoming", "_request", "_transport", "_unwind"}, {"anyio"}),
