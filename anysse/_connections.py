@@ -1,7 +1,7 @@
 """Which connection carries what: opens them, has a request answered on each, keeps idle ones. No httpx."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import anyio
@@ -71,11 +71,13 @@ class Connections:
     Args:
         max_idle: How many connections are kept for another request.
         expiry: Seconds that they are kept; None for ever.
+        wire: Makes a connection that is not yet open.
     """
 
-    def __init__(self, *, max_idle: int, expiry: float | None) -> None:
+    def __init__(self, *, max_idle: int, expiry: float | None, wire: Callable[[Origin], Wire] = Wire) -> None:
         self._max_idle = max_idle
         self._expiry = expiry
+        self._make_wire = wire
         self._idle = IdleWires(max_idle, expiry)
         self._loop: object = None  # whose the idle ones are
         self._is_closed = False
@@ -129,7 +131,7 @@ class Connections:
 
     async def _open(self, request: OutgoingRequest) -> Wire:
         origin, timeout, trace = request.origin, request.connect_timeout, request.trace
-        wire = Wire(origin)
+        wire = self._make_wire(origin)
         info: dict[str, object] = {"host": origin.host, "port": origin.port, "timeout": timeout}
         try:
             await traced(trace, "connection.connect_tcp", info, lambda: wire.connect(timeout))

@@ -65,10 +65,12 @@ class Wire:
             self._stream = self._socket_stream = await _in_time(seconds, "ConnectTimeout", self._connected)
         except (OSError, anyio.BrokenResourceError) as exc:
             _fail("ConnectError", exc)
-        with suppress(OSError):  # a peer that has hung up again is told of by the first read
-            _set_options(self._stream.extra(SocketAttribute.raw_socket))
+        raw = self._stream.extra(SocketAttribute.raw_socket, None)
+        if raw is not None:
+            with suppress(OSError):  # a peer that has hung up again is told of by the first read
+                _set_options(raw)
 
-    async def _connected(self) -> SocketStream:
+    async def _connected(self) -> ByteStream:
         host, port = self.origin.host, self.origin.port
         if not _is_trio() and _is_address(host):
             from ._asyncio import connect  # for whoever runs asyncio alone

@@ -98,6 +98,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"anyio", "typing_extensions"},
     ),
     "decoders": ({"_decode"}, set()),
+    "testing": (
+        {"_check", "_connections", "_errors", "_events", "_groups", "_redact", "_transport", "_wire"},
+        {"anyio", "pytest", "trustme"},
+    ),
     "__init__": (
         {
             *LOWER,

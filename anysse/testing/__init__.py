@@ -1,0 +1,68 @@
+"""A server that misbehaves on cue, for tests of code that reads streams: see docs/howto/testing.md.
+
+::
+
+    from anysse.testing import drop, expect, send, serve
+
+    async with serve(
+        [send(ServerSentEvent(id="1", data="one")), drop()],
+        [expect(header={"Last-Event-ID": "1"}), send(ServerSentEvent(id="2", data="two"))],
+    ) as server:
+        ...  # open_stream(server.url)
+"""
+
+from ._connection import Connection, Step, Waitable
+from ._memory import MemoryTransport
+from ._requests import Request
+from ._responses import Content, HeaderItems
+from ._script import Script, ScriptFailed
+from ._server import MemoryServer, Server, SocketServer, serve, serve_in_memory
+from ._steps import (
+    comment,
+    drop,
+    end,
+    expect,
+    hang,
+    redirect,
+    refuse,
+    reset,
+    respond,
+    send,
+    split,
+    trickle,
+    truncate,
+    wait,
+    write,
+)
+
+__all__ = [
+    "Connection",
+    "Content",
+    "HeaderItems",
+    "MemoryServer",
+    "MemoryTransport",
+    "Request",
+    "Script",
+    "ScriptFailed",
+    "Server",
+    "SocketServer",
+    "Step",
+    "Waitable",
+    "comment",
+    "drop",
+    "end",
+    "expect",
+    "hang",
+    "redirect",
+    "refuse",
+    "reset",
+    "respond",
+    "send",
+    "serve",
+    "serve_in_memory",
+    "split",
+    "trickle",
+    "truncate",
+    "wait",
+    "write",
+]

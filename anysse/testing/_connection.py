@@ -1,0 +1,250 @@
+"""One connection of a client, as a script sees it: what may be done there. Knows AnyIO, and no client."""
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol, TypeAlias
+
+import anyio
+from anyio.abc import ByteStream, ObjectSendStream
+from anyio.lowlevel import checkpoint
+from anyio.streams.tls import TLSStream
+
+from anysse._groups import bare_exception
+
+from ._lines import Line
+from ._requests import ANY, Request, RequestReader, Unexpected, differences
+from ._responses import Content, HeaderItems, comment, encoded, response_head
+
+GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+"""What a connection raises once either side has closed it."""
+
+
+class Waitable(Protocol):
+    """What can be waited for: an ``anyio.Event``, or that of asyncio or trio."""
+
+    async def wait(self) -> object:
+        """Return once it has happened."""
+
+
+class Host(Protocol):
+    """What a connection knows of its server."""
+
+    def changed(self) -> None:
+        """Be told that the connection is not what it was."""
+
+    def refuse_for(self, seconds: float) -> None:
+        """Have nobody connect for a while."""
+
+
+class Connection:
+    """A connection of a client, and the request that it waits on: what a step of a script is called with.
+
+    Its methods do what the steps of the same names do. Once the client has closed the connection they
+    raise, which ends the script and is no failure.
+
+    Attributes:
+        request: The request that is being answered.
+        is_open: Whether this side has not closed it.
+        closed_by_peer: Set once the client has closed it.
+        closed_at: When this side closed it, in seconds on the event loop's clock, or None.
+    """
+
+    request: Request
+
+    def __init__(self, line: Line, host: Host) -> None:
+        self._line = line
+        self._stream: ByteStream = line  # that, or the one of TLS on it
+        self._host = host
+        self._every: int | None = None
+        self._pause = 0.0
+        self._is_begun = False
+        self._is_answered = True
+        self._is_chunked = False
+        self._has_end = True
+        self.is_open = True
+        self.closed_by_peer = anyio.Event()
+        self.closed_at: float | None = None
+
+    # What a script may do.
+
+    async def respond(
+        self,
+        status: int = 200,
+        headers: HeaderItems = (),
+        body: Content | None = None,
+        *,
+        chunked: bool = True,
+    ) -> None:
+        """Send the head of a response; with ``body`` all of it."""
+        content = None if body is None else encoded(body, "body")
+        head = response_head(status, headers, None if content is None else len(content), chunked=chunked)
+        self._is_begun = True
+        self._is_answered = content is not None
+        self._is_chunked, self._has_end = head.is_chunked, head.has_end
+        await self.write(head.data + (content or b""))
+
+    async def send(self, data: Content) -> None:
+        """Send a piece of the body, in the framing that the head announced."""
+        content = encoded(data)
+        await self._begin()
+        every = self._every or len(content)
+        for start in range(0, len(content), every or 1):
+            if start:
+                await self._rest()
+            await self.write(self._framed(content[start : start + every]))
+
+    async def comment(self, text: str = "") -> None:
+        """Send a comment."""
+        await self.send(comment(text))
+
+    async def trickle(self, data: Content, *, pause: float = 0.0) -> None:
+        """Send a piece of the body a byte at a time."""
+        before = self._every, self._pause
+        await self.split(every=1, pause=pause)
+        await self.send(data)
+        self._every, self._pause = before
+
+    async def split(self, *, every: int | None, pause: float = 0.0) -> None:
+        """Have what is sent from now on go out in pieces of so many bytes; None no longer."""
+        self._every, self._pause = every, pause
+        await checkpoint()
+
+    async def write(self, data: bytes | str) -> None:
+        """Write bytes as they are, whatever that does to the framing."""
+        await self._stream.send(data.encode() if isinstance(data, str) else data)
+
+    async def wait(self, until: float | Waitable) -> None:
+        """Wait for so many seconds, or for an event."""
+        await (anyio.sleep(until) if isinstance(until, int | float) else until.wait())
+
+    async def end(self) -> None:
+        """End the response as it should be; the connection stays for another request, where it may."""
+        if not self._is_answered:
+            await self._begin()
+            self._is_answered = True
+            await self.write(b"0\r\n\r\n" if self._is_chunked else b"")
+        self._host.changed()
+        if not self._has_end:
+            self.hang_up()
+
+    async def drop(self) -> None:
+        """Close the connection, in the middle of whatever goes on."""
+        self.hang_up()
+        await checkpoint()
+
+    async def reset(self) -> None:
+        """Close the connection with a TCP reset."""
+        self.hang_up(reset=True)
+        await checkpoint()
+
+    async def truncate(self, data: Content = "data: cut") -> None:
+        """Send a chunk that is a byte shorter than it says, and close the connection."""
+        content = encoded(data)
+        await self._begin()
+        await self.write((b"%x\r\n" % (len(content) + 1) if self._is_chunked else b"") + content)
+        await self.drop()
+
+    async def hang(self) -> None:
+        """Send nothing more, and hold the connection open until the client closes it."""
+        await self.closed_by_peer.wait()
+
+    async def redirect(self, location: str, status: int = 302) -> None:
+        """Answer that what is asked for is elsewhere."""
+        await self.respond(status, {"Location": location}, b"")
+
+    async def refuse(self, seconds: float) -> None:
+        """Close the connection, and have nobody connect for a while."""
+        self._host.refuse_for(seconds)
+        await self.drop()
+
+    async def expect(
+        self,
+        *,
+        method: str | None = None,
+        target: str | None = None,
+        header: Mapping[str, str | None] | None = None,
+        body: bytes | str | None = None,
+        json: object = ANY,
+    ) -> None:
+        """Go on if the request is such a one, else fail."""
+        await checkpoint()
+        found = differences(
+            self.request, method=method, target=target, header=header or {}, body=body, json=json
+        )
+        if problems := "\n".join(found):
+            raise Unexpected(problems)
+
+    # What the server does.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._is_answered or not self.is_open or self.closed_by_peer.is_set()
+
+    def hang_up(self, *, reset: bool = False) -> None:
+        """Close the connection at once."""
+        if self.is_open:
+            self.is_open = False
+            self.closed_at = anyio.current_time()
+            self._line.hang_up(reset=reset)
+            self._host.changed()
+
+    async def run(
+        self, answer: "Callable[[Connection], Awaitable[None]]", context: ssl.SSLContext | None
+    ) -> None:
+        """Have request after request answered, until either side closes."""
+        try:
+            if context is not None:
+                self._stream = await TLSStream.wrap(
+                    self._line, server_side=True, ssl_context=context, standard_compatible=False
+                )
+            with bare_exception():
+                await self._answer_all(answer)
+        except (ssl.SSLError, *GONE):
+            pass  # it does not trust this server, or went away
+        finally:
+            self.hang_up()
+
+    async def _answer_all(self, answer: "Callable[[Connection], Awaitable[None]]") -> None:
+        send_requests, requests = anyio.create_memory_object_stream[Request](16)
+        with send_requests, requests:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._read_requests, send_requests)
+                async for self.request in requests:
+                    await self._answer(answer)
+                tasks.cancel_scope.cancel()
+
+    async def _read_requests(self, requests: ObjectSendStream[Request]) -> None:
+        reader = RequestReader(self._stream)
+        async with requests:
+            try:
+                while True:
+                    await requests.send(await reader.read())
+            except GONE:
+                if self.is_open:  # it was not us
+                    self.closed_by_peer.set()
+                    self._host.changed()
+
+    async def _answer(self, answer: "Callable[[Connection], Awaitable[None]]") -> None:
+        self._is_begun = self._is_answered = False
+        self._every, self._pause = None, 0.0
+        try:
+            await answer(self)
+            if self.is_open:
+                await self.end()
+        except GONE:
+            self.hang_up()
+
+    async def _begin(self) -> None:
+        if not self._is_begun:
+            await self.respond()
+
+    async def _rest(self) -> None:
+        await (anyio.sleep(self._pause) if self._pause else checkpoint())
+
+    def _framed(self, content: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(content), content) if self._is_chunked else content
+
+
+Step: TypeAlias = Callable[[Connection], Awaitable[None]]
+"""One step of a script: those of this module, or an async function of your own."""

@@ -1,0 +1,132 @@
+"""What a client sends: bytes → requests, and how one differs from what was expected. No sockets."""
+
+import json as json_module
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import anyio
+from anyio.abc import ByteReceiveStream
+
+from anysse._events import Headers
+from anysse._redact import redact_headers, redact_url
+
+ANY: Final[Any] = ...
+"""In the place of what is not looked at."""
+_READ_SIZE: Final = 65_536
+
+
+class Unexpected(AssertionError):
+    """A request is not what a script expects."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request as it came; its text is Latin-1, so that no byte of it is lost.
+
+    As text, it hides what usually is a secret.
+    """
+
+    method: str
+    target: str
+    """What was asked for: a path, and a query perhaps."""
+    headers: Headers
+    body: bytes
+    time: float
+    """When it was complete, in seconds on the event loop's clock."""
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    def __str__(self) -> str:
+        fields = redact_headers(self.headers.multi_items())
+        lines = [f"{self.method} {redact_url(self.target)}", *(f"{name}: {value}" for name, value in fields)]
+        return "\n".join([*lines, f"({len(self.body)} bytes)"] if self.body else lines)
+
+
+class RequestReader:
+    """Reads one request after another."""
+
+    def __init__(self, stream: ByteReceiveStream) -> None:
+        self._stream = stream
+        self._unread = b""
+
+    async def read(self) -> Request:
+        """Wait for all of the next request; what ends the connection, or ended it, is raised by the stream.
+
+        Raises:
+            Unexpected: What came is no request of HTTP/1.1.
+        """
+        head = await self._read_past(b"\r\n\r\n")
+        try:
+            first, *lines = head.decode("latin-1").split("\r\n")
+            method, target, _ = first.split(" ")
+            fields = [line.partition(":") for line in lines]
+            headers = Headers((name, value.strip(" \t")) for name, _, value in fields)
+            length = int(headers.get("content-length", "0"))
+        except ValueError as exc:
+            raise Unexpected(f"expected a request of HTTP/1.1, and not {head[:80]!r}") from exc
+        is_chunked = headers.get("transfer-encoding") == "chunked"
+        body = await (self._read_chunks() if is_chunked else self._read_exactly(length))
+        return Request(method=method, target=target, headers=headers, body=body, time=anyio.current_time())
+
+    async def _read_chunks(self) -> bytes:
+        body = b""
+        while size := int(await self._read_past(b"\r\n"), 16):
+            body += (await self._read_exactly(size + 2))[:-2]
+        await self._read_past(b"\r\n")
+        return body
+
+    async def _read_past(self, mark: bytes) -> bytes:
+        while mark not in self._unread:
+            self._unread += await self._stream.receive(_READ_SIZE)
+        before, _, self._unread = self._unread.partition(mark)
+        return before
+
+    async def _read_exactly(self, count: int) -> bytes:
+        while len(self._unread) < count:
+            self._unread += await self._stream.receive(_READ_SIZE)
+        taken, self._unread = self._unread[:count], self._unread[count:]
+        return taken
+
+
+def differences(
+    request: Request,
+    *,
+    method: str | None,
+    target: str | None,
+    header: Mapping[str, str | None],
+    body: bytes | str | None,
+    json: object,
+) -> Iterator[str]:
+    """Say of each thing what was expected and what came."""
+    if method is not None and request.method != method:
+        yield _difference("method", method, request.method)
+    if target is not None and request.target != target:
+        yield _difference("target", target, request.target)
+    for name, value in header.items():
+        if request.headers.get(name) != value:
+            yield _difference(f"header {name}", value, request.headers.get(name))
+    wanted = body.encode() if isinstance(body, str) else body
+    if wanted is not None and request.body != wanted:
+        yield _difference("body", wanted, request.body)
+    if json is not ANY and json != _parsed(request.body):
+        yield _difference("JSON body", json, _parsed(request.body))
+
+
+def _difference(what: str, expected: object, came: object) -> str:
+    return f"{what}: expected {_shown(expected)}, got {_shown(came)}"
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else f"{value!r:.500}"
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json_module.loads(body)
+    except ValueError:
+        return body

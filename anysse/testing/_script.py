@@ -1,0 +1,95 @@
+"""Which script answers which request, and what is said of one that failed. Knows no sockets."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, final
+
+from anysse._check import shown
+from anysse._errors import InvalidRequest
+
+from ._connection import Connection, Step
+from ._requests import Request, Unexpected
+
+Script: TypeAlias = Step | Sequence[Step]
+"""What answers one request: a step, or several in their order."""
+
+
+class ScriptFailed(AssertionError):
+    """A script did not go as it says: what it expected and what came, step by step.
+
+    Attributes:
+        request: The request that the script was to answer, or None where it never came.
+    """
+
+    def __init__(self, message: str, request: Request | None = None) -> None:
+        super().__init__(message)
+        self.request = request
+
+
+@final
+class Scripts:
+    """Scripts to be used up, one a request, in order; then what answers all others."""
+
+    def __init__(
+        self, scripts: Sequence[Script], then: Script | None, routes: Mapping[str, Script] | None
+    ) -> None:
+        self._all = [steps_of(script, f"script {number}") for number, script in enumerate(scripts, 1)]
+        self._left = deque(enumerate(self._all, 1))
+        self._then = steps_of(then, "then") if then is not None else (stop,)
+        self._routes = {path: steps_of(script, "routes") for path, script in (routes or {}).items()}
+
+    async def answer(self, connection: Connection) -> None:
+        """Take the steps of the script whose turn it is."""
+        request = connection.request
+        name, steps = self._next(request)
+        for taken, step in enumerate(steps):
+            try:
+                await step(connection)
+            except Unexpected as exc:
+                raise ScriptFailed(_report(name, request, steps, taken, str(exc)), request) from None
+            except AssertionError as exc:
+                problem = str(exc) or type(exc).__name__
+                raise ScriptFailed(_report(name, request, steps, taken, problem), request) from exc
+
+    def check_all_used(self) -> None:
+        """Fail where a script is left."""
+        if self._left:
+            number, steps = self._left[0]
+            lines = [f"script {number} of {len(self._all)} was never asked for", *map(_line, steps)]
+            raise ScriptFailed("\n".join(lines))
+
+    def _next(self, request: Request) -> tuple[str, Sequence[Step]]:
+        if request.path in self._routes:
+            return f"the script for {request.path}", self._routes[request.path]
+        if self._left:
+            number, steps = self._left.popleft()
+            return f"script {number} of {len(self._all)}", steps
+        return "what comes after all scripts", self._then
+
+
+def steps_of(script: Script, argument: str) -> Sequence[Step]:
+    """Give the steps of a script, checked."""
+    steps = (script,) if callable(script) else script
+    if isinstance(steps, Sequence) and not isinstance(steps, str | bytes) and all(map(callable, steps)):
+        return tuple(steps)
+    raise InvalidRequest(argument, f"must be a step, or a sequence of steps, not {shown(script)}")
+
+
+async def stop(connection: Connection) -> None:
+    """Say that there is no more: a client of event streams does not come back after a 204."""
+    await connection.respond(204)
+
+
+def _report(name: str, request: Request, steps: Sequence[Step], taken: int, problem: str) -> str:
+    lines = [f"{name} failed at step {taken + 1} of {len(steps)}"]
+    for number, step in enumerate(steps):
+        lines.append(f"{_line(step)}{'  (done)' if number < taken else ''}")
+        if number == taken:
+            lines += [f"    > {line}" for line in problem.splitlines()]
+    lines += ["in answer to", *(f"    {line}" for line in str(request).splitlines())]
+    return "\n".join(lines)
+
+
+def _line(step: Step) -> str:
+    is_own = hasattr(step, "__qualname__")
+    return f"    {step.__qualname__}" if is_own else f"    {step!r}"
