@@ -99,7 +99,17 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "decoders": ({"_decode"}, set()),
     "testing": (
-        {"_check", "_connections", "_errors", "_events", "_groups", "_redact", "_transport", "_wire"},
+        {
+            "_check",
+            "_connections",
+            "_errors",
+            "_events",
+            "_groups",
+            "_redact",
+            "_transport",
+            "_wire",
+            "testing",
+        },
         {"anyio", "pytest", "trustme"},
     ),
     "__init__": (
