@@ -1,8 +1,10 @@
 """What tests of streams share: HTTP in memory, time that jumps, and an observer that remembers."""
 
+import asyncio
 import gzip
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
@@ -160,3 +162,27 @@ async def turns(count: int) -> None:
     """Let the event loop turn so many times."""
     for _ in range(count):
         await checkpoint()
+
+
+def living_tasks(backend: str) -> int:
+    """How many tasks there are, this one and the library's own included."""
+    if backend == "trio":
+        import trio
+
+        return trio.lowlevel.current_statistics().tasks_living
+    return len(asyncio.all_tasks())
+
+
+@contextmanager
+def at_full_speed(backend: str) -> Iterator[None]:
+    """Switch asyncio's debug mode off, which makes these ten times slower, and tells nothing about them."""
+    if backend == "trio":
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    was_debugged = loop.get_debug()
+    loop.set_debug(False)
+    try:
+        yield
+    finally:
+        loop.set_debug(was_debugged)

@@ -27,6 +27,7 @@ from starlette.types import Message, Send
 import anysse
 from anysse import ExponentialBackoff, StreamStatus
 from tests.server import Connection, Script, Server, answer, feed, held, serve
+from tests.streams import at_full_speed, living_tasks, turns
 
 QUICK = ExponentialBackoff(initial=0.1, jitter=0.0)
 
@@ -47,20 +48,6 @@ def moments(request: pytest.FixtureRequest) -> range:
     """When to strike, in turns of the event loop: opening a stream and reading it takes fewer than 200."""
     moments: range = request.param
     return moments
-
-
-async def turns(count: int) -> None:
-    """Let the event loop turn so many times."""
-    for _ in range(count):
-        await checkpoint()
-
-
-def living_tasks(backend: str) -> int:
-    if backend == "trio":
-        import trio
-
-        return trio.lowlevel.current_statistics().tasks_living
-    return len(asyncio.all_tasks())
 
 
 @asynccontextmanager
@@ -336,21 +323,6 @@ async def count_up(connection: Connection) -> None:
         await connection.send(body[start : start + size])
         start += size
         await turns(chance.randrange(40))  # so slow that whoever reads has to wait now and then
-
-
-@contextmanager
-def at_full_speed(backend: str) -> Iterator[None]:
-    """Switch asyncio's debug mode off, which makes these ten times slower, and tells nothing about them."""
-    if backend == "trio":
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    was_debugged = loop.get_debug()
-    loop.set_debug(False)
-    try:
-        yield
-    finally:
-        loop.set_debug(was_debugged)
 
 
 def any_delay(chance: random.Random) -> float:

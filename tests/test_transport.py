@@ -37,7 +37,7 @@ from anysse._wire import Origin, Wire, _always_read
 from tests.conftest import is_importable
 from tests.server import Connection, Script, Server, answer
 from tests.server import serve as scripted
-from tests.streams import turns
+from tests.streams import living_tasks, turns
 
 DEADLINE: Final = 20.0
 """Seconds that nothing here comes near to, unless it hangs."""
@@ -1596,14 +1596,6 @@ async def test_a_stream_that_is_closed_sends_nothing() -> None:
 
 
 # --- left at any moment -----------------------------------------------------------------------------------
-
-
-def living_tasks(backend: str) -> int:
-    if backend == "trio":
-        import trio
-
-        return trio.lowlevel.current_statistics().tasks_living
-    return len(asyncio.all_tasks())
 
 
 class Strike:
