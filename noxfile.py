@@ -105,10 +105,17 @@ def docs(session: nox.Session) -> None:
     session.log("read them at docs/_build/html/index.html")
 
 
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """A feed of 100,000 ids that breaks in every way, by twenty seeds: each id comes once, and in order."""
+    session.install("-e", ".[httpx2,trio]", *group("test"))
+    session.run("pytest", *PYTEST, "-m", "chaos", *session.posargs)
+
+
 @nox.session(python=PYTHONS)
 @nox.parametrize("library", [nox.param(name, id=name) for name in LIBRARIES])
 def tests(session: nox.Session, library: str) -> None:
-    """All but the slow tests, on one Python and over one HTTP library."""
+    """All but the slow tests and chaos, on one Python and over one HTTP library."""
     session.install("-e", LIBRARIES[library], *group("test"))
     backends = BACKENDS.get((str(session.python), library), "")
     run_tests(session, library=library, backends=backends, counted=session.python == "3.11")
@@ -171,7 +178,8 @@ def coverage(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The tests that are left out elsewhere because they take long, and long Hypothesis runs."""
     session.install("-e", ".[httpx2,trio]", *group("test"))
-    session.run("pytest", "-q", "-m", "slow", *session.posargs, env={"HYPOTHESIS_PROFILE": "thorough"})
+    environment = {"HYPOTHESIS_PROFILE": "thorough"}
+    session.run("pytest", "-q", "-m", "slow or chaos", *session.posargs, env=environment)
 
 
 @nox.session(default=False)
