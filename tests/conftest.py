@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 ON_CI = os.environ.get("CI", "") not in ("", "0", "false")
 
@@ -74,4 +74,13 @@ _CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=100, **_CALM)  # type: ignore[arg-type]
 settings.register_profile("ci", max_examples=100, derandomize=True, database=None, **_CALM)  # type: ignore[arg-type]
 settings.register_profile("thorough", max_examples=5000, **_CALM)  # type: ignore[arg-type]
+# Of a mutant it is asked whether an example fails at all; the smallest that does takes long to find.
+settings.register_profile(
+    "mutants",
+    max_examples=50,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    **_CALM,  # type: ignore[arg-type]
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if ON_CI else "dev"))
