@@ -1,6 +1,7 @@
 """The one way to run anything: `nox` runs what CI runs, `nox -l` lists it all, `nox -s NAME` runs one."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ BACKENDS = {
     ("3.13", "httpx"): "trio",
     ("3.13", "httpx2"): "asyncio-eager",
 }
+FUZZ = {"parser": 256, "response": 512, "stream": 512}  # harnesses, and how many bytes an input has at most
 PYTEST = ("-q", "-n", "2")  # much of a test's time is waiting
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
 # 127: httpx is what many users have.
@@ -27,6 +29,7 @@ NOT_OF_FLAKE8_ASYNC = {
     "anysse": NOT_HERE,
     # Tests do on purpose what a program should not.
     "tests": f"{NOT_HERE},ASYNC110,ASYNC111,ASYNC112,ASYNC119,ASYNC401",
+    "fuzz": NOT_HERE,
 }
 
 nox.needs_version = ">=2025.5.1"
@@ -152,13 +155,49 @@ def wheel(session: nox.Session) -> None:
     session.run("python", "-m", "build", "--outdir", str(away / "dist"), silent=True)
     (built,) = (away / "dist").glob("*.whl")
     session.install("--force-reinstall", f"{built}[httpx2,trio]", *group("test"))
-    for name in ("tests", "docs"):
+    for name in ("tests", "docs", "fuzz"):
         shutil.copytree(ROOT / name, away / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
     for name in ("README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, away)
     session.chdir(away)
     session.run("python", "-c", "import anysse; assert 'site-packages' in anysse.__file__, anysse.__file__")
     run_tests(session, library="httpx2", backends="trio")
+
+
+@nox.session(python="3.11")
+@nox.parametrize("harness", [nox.param(name, id=name) for name in FUZZ])
+def fuzz(session: nox.Session, harness: str) -> None:
+    """One harness of fuzz/ under libFuzzer, for 20 seconds: `nox -s fuzz -- 3600` is an hour for each."""
+    session.install("-e", ".")
+    try:
+        session.install("--only-binary=atheris", *group("fuzz"))
+    except nox.command.CommandFailed:
+        session.skip("atheris has no wheel for this machine")
+    found, crashes = Path(session.create_tmp()) / "corpus", ROOT / "fuzz" / "crashes"
+    shutil.rmtree(found, ignore_errors=True)
+    for folder in (found, crashes):
+        folder.mkdir(parents=True, exist_ok=True)
+    seconds = next(filter(str.isdigit, session.posargs), "20")
+    options = {
+        "max_total_time": seconds,
+        "max_len": FUZZ[harness],
+        "dict": f"fuzz/{harness}.dict",
+        "artifact_prefix": f"{crashes}/{harness}-",
+        "timeout": 60,  # seconds that one input may take
+        "rss_limit_mb": 512,
+        "verbosity": 0,
+        "print_final_stats": 1,
+    }
+    flags = [f"-{name}={value}" for name, value in options.items()]
+    corpora = (str(found), f"fuzz/corpus/{harness}")
+    try:
+        figures = session.run("python", "-m", "fuzz", harness, *flags, *corpora, silent=True)
+    except nox.command.CommandFailed:
+        session.error(
+            f"move it from fuzz/crashes to fuzz/corpus/{harness}, and tests/test_fuzz.py fails with it"
+        )
+    stats = dict(re.findall(r"^stat::(\w+): +(\d+)$", str(figures), re.MULTILINE))
+    session.log("%(number_of_executed_units)s inputs, %(average_exec_per_sec)s a second", stats)
 
 
 @nox.session
