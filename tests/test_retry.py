@@ -226,6 +226,16 @@ def test_a_wrong_setting_is_refused_by_name(name: str, value: object) -> None:
         ExponentialBackoff(**{name: value})  # type: ignore[arg-type]
 
 
+def test_one_status_that_is_no_list_is_told_how_to_write_it() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        ExponentialBackoff(also=404)  # type: ignore[arg-type]
+    assert caught.value.reason == "must be several statuses, as in also=(404,), not 404"
+
+
+def test_every_status_of_http_may_be_named() -> None:
+    assert ExponentialBackoff(also=range(100, 1000)).also == {*range(100, 1000)}
+
+
 def test_statuses_may_come_from_any_iterable_and_are_copied() -> None:
     mine = [404]
     policy = ExponentialBackoff(also=mine)

@@ -481,6 +481,21 @@ def test_a_feed_by_post_goes_on_where_the_caller_says_so() -> None:
     assert Life(resend="always").open("POST").take().end() == Wait(3.0)
 
 
+@pytest.mark.parametrize(
+    ("life", "reason"),
+    [
+        (Life(is_done_required=True).open().take(), "it ended before its done event"),
+        (Life().open(), "it ended without an event"),
+        (Life().open("POST").take(), "it ended, and a feed goes on"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_end_that_is_a_failure_says_why(life: Life, reason: str) -> None:
+    cut = life.cut_by_end()
+    assert isinstance(cut, StreamDropped)
+    assert cut.reason == reason
+
+
 # --- the reconnection time ---
 
 
@@ -663,6 +678,12 @@ def test_a_body_that_is_used_up_ends_even_a_feed_that_ended_well() -> None:
     assert "read only once" in str(life.last_error)
 
 
+def test_a_request_that_no_redirect_led_on_was_not_acted_upon_by_one() -> None:
+    life = Life(kind="reply").begin("POST")
+    life.sent(is_body_spent=False)
+    assert isinstance(life.fail(status(429)), Wait)
+
+
 def test_a_body_that_was_not_begun_is_sent() -> None:
     life = Life(resend="always").begin("POST")
     life.sent(is_body_spent=False)
@@ -673,6 +694,21 @@ def test_an_error_without_a_hint_tells_why_it_was_not_sent_again() -> None:
     error = StreamDropped("reset")
     Life(kind="reply").open("POST").fail(error)
     assert error.hint.startswith("it was not sent again")
+
+
+def test_what_was_not_sent_again_says_what_would_allow_it() -> None:
+    lost, spent = StreamDropped("reset"), StreamDropped("reset", hint="try this")
+    Life(kind="reply").open("POST").fail(lost)
+    assert lost.hint == (
+        "it was not sent again, since the server may have acted upon it: pass resend= to allow that, "
+        "or an Idempotency-Key header"
+    )
+    life = Life(resend="always").open("POST")
+    life.sent(is_body_spent=True)
+    life.fail(spent)
+    assert spent.hint == (
+        "try this; it was not sent again, since its body can be read only once: pass bytes instead"
+    )
 
 
 def test_a_failure_that_the_policy_gives_up_needs_no_such_reason() -> None:
@@ -809,6 +845,15 @@ def test_a_restart_keeps_the_floor() -> None:
     assert delay_of(life.restart(life.now)) == pytest.approx(0.07)
 
 
+@pytest.mark.parametrize("resend", ["safe", "undelivered"])
+def test_a_refused_restart_names_the_argument_that_would_allow_it(resend: str) -> None:
+    life = Life(resend=resend).open("POST").take()
+    with pytest.raises(InvalidRequest) as caught:
+        life.check_restart()
+    assert caught.value.argument == "resend"
+    assert caught.value.reason == f"{resend!r} does not let this request be sent again"
+
+
 @pytest.mark.parametrize("act", ["pause", "restart"])
 def test_what_may_not_be_sent_again_is_not_cut(act: str) -> None:
     life = Life(kind="reply").open("POST")
@@ -835,6 +880,14 @@ def test_the_floor_is_reached_whatever_the_clock_says() -> None:
 def test_a_session_needs_nobody_who_listens() -> None:
     session = Session(Rules(kind="feed", retry=None), chance=lambda: 0.0)
     assert session.start(0.0) == Connect()
+
+
+def test_a_session_that_has_not_begun_has_learnt_nothing() -> None:
+    session = Session(Rules(kind="feed", retry=None), chance=lambda: 0.0)
+    assert (session.status, session.attempts, session.retry_count) == (StreamStatus.IDLE, 0, 0)
+    assert (session.last_event_id, session.learnt_id) == ("", "")
+    assert (session.reconnection_time, session.last_error) == (None, None)
+    assert (session.was_open, session.is_done, session.is_over) == (False, False, False)
 
 
 # --- what follows the done event ---
@@ -883,6 +936,13 @@ def test_a_bug_is_one_after_the_done_event_too() -> None:
     life, error = done_life(), ValueError()
     assert life.broken(error) == Stop()
     assert (life.status, life.last_error) == (StreamStatus.ERROR, error)
+
+
+def test_a_restart_after_the_done_event_is_refused_for_that_event() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        done_life().check_restart()
+    assert caught.value.argument == "done"
+    assert caught.value.reason == "its event came: this request is not sent again"
 
 
 @pytest.mark.parametrize("resend", ["safe", "undelivered", "always"])
