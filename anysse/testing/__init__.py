@@ -13,9 +13,9 @@
 
 from ._connection import Connection, Step, Waitable
 from ._memory import MemoryTransport
-from ._requests import Request
+from ._requests import Request, ScriptFailed
 from ._responses import Content, HeaderItems
-from ._script import Script, ScriptFailed
+from ._script import Script
 from ._server import MemoryServer, Server, SocketServer, serve, serve_in_memory
 from ._steps import (
     comment,

@@ -12,7 +12,7 @@ from anyio.streams.tls import TLSStream
 from anysse._groups import bare_exception
 
 from ._lines import Line
-from ._requests import ANY, Request, RequestReader, Unexpected, differences
+from ._requests import ANY, Request, RequestReader, ScriptFailed, differences
 from ._responses import Content, HeaderItems, comment, encoded, response_head
 
 GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
@@ -172,7 +172,7 @@ class Connection:
             self.request, method=method, target=target, header=header or {}, body=body, json=json
         )
         if problems := "\n".join(found):
-            raise Unexpected(problems)
+            raise ScriptFailed(problems, self.request)
 
     # What the server does.
 

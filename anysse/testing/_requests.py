@@ -16,10 +16,6 @@ ANY: Final[Any] = ...
 _READ_SIZE: Final = 65_536
 
 
-class Unexpected(AssertionError):
-    """A request is not what a script expects."""
-
-
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -47,6 +43,18 @@ class Request:
         return "\n".join([*lines, f"({len(self.body)} bytes)"] if self.body else lines)
 
 
+class ScriptFailed(AssertionError):
+    """A script did not go as it says: what it expected and what came, step by step.
+
+    Attributes:
+        request: The request that the script was to answer, or None where none came.
+    """
+
+    def __init__(self, message: str, request: Request | None = None) -> None:
+        super().__init__(message)
+        self.request = request
+
+
 class RequestReader:
     """Reads one request after another."""
 
@@ -58,7 +66,7 @@ class RequestReader:
         """Wait for all of the next request; what ends the connection, or ended it, is raised by the stream.
 
         Raises:
-            Unexpected: What came is no request of HTTP/1.1.
+            ScriptFailed: What came is no request of HTTP/1.1.
         """
         head = await self._read_past(b"\r\n\r\n")
         try:
@@ -68,7 +76,7 @@ class RequestReader:
             headers = Headers((name, value.strip(" \t")) for name, _, value in fields)
             length = int(headers.get("content-length", "0"))
         except ValueError as exc:
-            raise Unexpected(f"expected a request of HTTP/1.1, and not {head[:80]!r}") from exc
+            raise ScriptFailed(f"expected a request of HTTP/1.1, and not {head[:80]!r}") from exc
         is_chunked = headers.get("transfer-encoding") == "chunked"
         body = await (self._read_chunks() if is_chunked else self._read_exactly(length))
         return Request(method=method, target=target, headers=headers, body=body, time=anyio.current_time())

@@ -15,6 +15,8 @@ Content: TypeAlias = bytes | str | ServerSentEvent
 
 _EVENT_STREAM: Final = "text/event-stream"
 _WITHOUT_BODY: Final = frozenset({204, 304})
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(r"[^\0\r\n\u0100-\U0010ffff]*")
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
 
@@ -36,6 +38,17 @@ def encoded(data: Content, argument: str = "data") -> bytes:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise InvalidRequest(argument, f"must be bytes, text or a ServerSentEvent, not {shown(data)}")
+
+
+def check_header(name: str, value: str | None) -> None:
+    """Refuse what would not be one header: that is for ``write``.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It cannot be sent.
+    """
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value or ""):
+        raise ValueError(name)
 
 
 def comment(text: str) -> bytes:

@@ -7,23 +7,11 @@ from typing import TypeAlias, final
 from anysse._check import shown
 from anysse._errors import InvalidRequest
 
-from ._connection import Connection, Step
-from ._requests import Request, Unexpected
+from ._connection import GONE, Connection, Step
+from ._requests import Request, ScriptFailed
 
 Script: TypeAlias = Step | Sequence[Step]
 """What answers one request: a step, or several in their order."""
-
-
-class ScriptFailed(AssertionError):
-    """A script did not go as it says: what it expected and what came, step by step.
-
-    Attributes:
-        request: The request that the script was to answer, or None where it never came.
-    """
-
-    def __init__(self, message: str, request: Request | None = None) -> None:
-        super().__init__(message)
-        self.request = request
 
 
 @final
@@ -36,6 +24,10 @@ class Scripts:
         self._all = [steps_of(script, f"script {number}") for number, script in enumerate(scripts, 1)]
         self._left = deque(enumerate(self._all, 1))
         self._then = steps_of(then, "then") if then is not None else (stop,)
+        self.failure: Exception | None = None
+        """What the first script that failed did raise."""
+        if routes is not None and not isinstance(routes, Mapping):
+            raise InvalidRequest("routes", f"must map paths to scripts, not {shown(routes)}")
         self._routes = {path: steps_of(script, "routes") for path, script in (routes or {}).items()}
 
     async def answer(self, connection: Connection) -> None:
@@ -45,11 +37,15 @@ class Scripts:
         for taken, step in enumerate(steps):
             try:
                 await step(connection)
-            except Unexpected as exc:
-                raise ScriptFailed(_report(name, request, steps, taken, str(exc)), request) from None
+            except GONE:  # which the client may do
+                raise
             except AssertionError as exc:
-                problem = str(exc) or type(exc).__name__
-                raise ScriptFailed(_report(name, request, steps, taken, problem), request) from exc
+                message = _report(name, request, steps, taken, str(exc) or type(exc).__name__)
+                self.failure = ScriptFailed(message, request)
+                raise self.failure from (None if isinstance(exc, ScriptFailed) else exc)
+            except Exception as exc:
+                self.failure = exc
+                raise
 
     def check_all_used(self) -> None:
         """Fail where a script is left."""

@@ -5,7 +5,8 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, final
+from functools import partial
+from typing import Final, TypeVar, final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -200,6 +201,9 @@ class MemoryServer(Server):
         self._is_listening = False
 
 
+ServerT = TypeVar("ServerT", bound=Server)
+
+
 @asynccontextmanager
 async def serve(
     *scripts: Script,
@@ -230,13 +234,8 @@ async def serve(
         ScriptFailed: A script expected something else than what came. The body is cancelled at once.
     """
     turns = Scripts(scripts, then, routes)
-    with bare_exception():
-        async with anyio.create_task_group() as tasks:
-            server = SocketServer(tasks, turns, tls=tls)
-            try:
-                yield server
-            finally:
-                server._close()  # noqa: SLF001 - it owns its lifetime, which is no business of its user
+    async with _running(partial(SocketServer, tls=tls), turns) as server:
+        yield server
     if must_use_all:
         turns.check_all_used()
 
@@ -264,15 +263,27 @@ async def serve_in_memory(
         ScriptFailed: A script expected something else than what came. The body is cancelled at once.
     """
     turns = Scripts(scripts, then, routes)
-    with bare_exception():
-        async with anyio.create_task_group() as tasks:
-            server = MemoryServer(tasks, turns)
-            try:
-                yield server
-            finally:
-                server._close()  # noqa: SLF001 - likewise
+    async with _running(MemoryServer, turns) as server:
+        yield server
     if must_use_all:
         turns.check_all_used()
+
+
+@asynccontextmanager
+async def _running(make: Callable[[TaskGroup, Scripts], ServerT], scripts: Scripts) -> AsyncIterator[ServerT]:
+    try:
+        with bare_exception():
+            async with anyio.create_task_group() as tasks:
+                server = make(tasks, scripts)
+                try:
+                    yield server
+                finally:
+                    server._close()  # noqa: SLF001 - it owns its lifetime, which is no business of its user
+    except ExceptionGroup:
+        if scripts.failure is None:
+            raise
+        # The client failed because of it, in the same turn.
+        raise scripts.failure from scripts.failure.__cause__
 
 
 def _throw_away_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:

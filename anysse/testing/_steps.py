@@ -9,7 +9,7 @@ from anysse._errors import InvalidRequest
 
 from ._connection import Connection, Step, Waitable
 from ._requests import ANY
-from ._responses import Content, HeaderItems, encoded, response_head
+from ._responses import Content, HeaderItems, check_header, encoded
 
 _SHOWN: Final = 120
 
@@ -45,7 +45,7 @@ def respond(
     Raises:
         InvalidRequest: An argument is none of these.
     """
-    if not isinstance(status, int) or not 200 <= status <= 599:
+    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
         raise InvalidRequest("status", f"must be a status code from 200 to 599, not {shown(status)}")
     items = _checked_headers(headers)
     if body is not None:
@@ -98,7 +98,7 @@ def split(*, every: int | None, pause: float = 0.0) -> Step:
 
 
 def write(data: bytes | str) -> Step:
-    """Write bytes as they are, whatever that does to the framing: no head is sent before them."""
+    """Write bytes as they are, whatever that does to the framing; no head is sent before them."""
     content = encoded(data)
     return _Step(_called("write", data), lambda connection: connection.write(content))
 
@@ -139,9 +139,9 @@ def hang() -> Step:
 def redirect(location: str, status: int = 302) -> Step:
     """Answer that what is asked for is elsewhere."""
     _check_text("location", location)
+    _checked_headers({"Location": location})
     if status not in (301, 302, 303, 307, 308):
         raise InvalidRequest("status", f"must be 301, 302, 303, 307 or 308, not {shown(status)}")
-    _checked_headers({"Location": location})
     return _Step(
         _called("redirect", location, status), lambda connection: connection.redirect(location, status)
     )
@@ -173,8 +173,13 @@ def expect(
     Raises:
         InvalidRequest: An argument is none of these.
     """
-    if header is not None and not isinstance(header, Mapping):
-        raise InvalidRequest("header", f"must be a mapping of names to values, not {shown(header)}")
+    for argument, value in (("method", method), ("target", target)):
+        if value is not None:
+            _check_text(argument, value)
+    if body is not None:
+        encoded(body, "body")
+    if header is not None:
+        _check_wanted(header)
     wanted = _given(method=method, target=target, header=header, body=body)
     wanted |= {} if json is ANY else {"json": json}
     if not wanted:
@@ -202,13 +207,20 @@ def _check_text(argument: str, value: object) -> None:
         raise InvalidRequest(argument, f"must be text, not {shown(value)}")
 
 
+def _check_wanted(header: object) -> None:
+    """Refuse what does not map names of headers to values."""
+    items = list(header.items()) if isinstance(header, Mapping) else [(None, header)]
+    if not all(isinstance(name, str) and isinstance(value, str | None) for name, value in items):
+        raise InvalidRequest("header", f"must map names to values or None, not {shown(header)}")
+
+
 def _checked_headers(headers: HeaderItems) -> Sequence[tuple[str, str | None]]:
     """Read them once, and see that they can be sent."""
     try:
         items = list(headers.items() if isinstance(headers, Mapping) else headers)
-        response_head(200, items, 0, chunked=True)
-    except (TypeError, ValueError, AttributeError) as exc:
-        raise InvalidRequest(
-            "headers", f"must be pairs of names and values in Latin-1, not {shown(headers)}"
-        ) from exc
+        for name, value in items:
+            check_header(name, value)
+    except (TypeError, ValueError) as exc:
+        problem = f"must be names and values that can be sent, or None, not {shown(headers)}"
+        raise InvalidRequest("headers", problem) from exc
     return items
