@@ -17,6 +17,7 @@ import anyio.from_thread
 import pytest
 
 import anysse
+import anysse.testing
 from anysse.cli._arguments import DEMO_PORT
 from anysse.cli._server import serve_demo
 from tests.conftest import is_importable
@@ -114,7 +115,7 @@ def test_example_runs(
         assert capsys.readouterr().out == example.output.replace(SHOWN_URL, demo_url)
 
 
-@pytest.mark.parametrize("name", anysse.__all__)
+@pytest.mark.parametrize("name", [*anysse.__all__, *anysse.testing.__all__])
 def test_every_public_name_is_in_the_reference(name: str) -> None:
     reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     assert re.search(rf"^\.\. auto\w+:: (anysse\.)?{name}(\(.*)?$", reference, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""A server that misbehaves on cue, for tests of code that reads streams: see docs/howto/testing.md.
+"""Servers that misbehave on cue, for tests of code that reads streams: the public face of this package.
 
 ::
 
@@ -12,9 +12,7 @@
 """
 
 from ._connection import Connection, Step, Waitable
-from ._memory import MemoryTransport
 from ._requests import Request, ScriptFailed
-from ._responses import Content, HeaderItems
 from ._script import Script
 from ._server import MemoryServer, Server, SocketServer, serve, serve_in_memory
 from ._steps import (
@@ -37,10 +35,7 @@ from ._steps import (
 
 __all__ = [
     "Connection",
-    "Content",
-    "HeaderItems",
     "MemoryServer",
-    "MemoryTransport",
     "Request",
     "Script",
     "ScriptFailed",

@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from anysse._errors import InvalidRequest
 from anysse._groups import bare_exception
+from anysse._transport import StreamingTransport
 
 from ._connection import Connection
 from ._lines import Line, MemoryLine, SocketLine, memory_lines
@@ -179,7 +180,7 @@ class MemoryServer(Server):
         super().__init__(tasks, scripts)
         self._is_listening = True
 
-    def transport(self) -> MemoryTransport:
+    def transport(self) -> StreamingTransport:
         """Give a transport of httpx or httpx2 that connects to this server and to no other.
 
         ``https`` is taken as it is, with no TLS.
