@@ -539,6 +539,23 @@ def test_the_reconnection_time_takes_the_place_of_the_first_backoff() -> None:
     assert life.again(step).fail() == Wait(0.4)
 
 
+# --- what a stream takes from its policy, beside the delays ---
+
+
+def test_the_jitter_of_the_policy_spreads_clean_ends_too() -> None:
+    life = Life(retry=ExponentialBackoff(jitter=2.0), chance=0.5).open().take(retry=2.0)
+    assert life.end() == Wait(4.0)
+
+
+@pytest.mark.parametrize(("lasted", "retry_count"), [(4.9, 2), (5.0, 1), (29.0, 1)])
+def test_the_policy_says_after_what_time_a_connection_is_good(lasted: float, retry_count: int) -> None:
+    life = Life(retry=ExponentialBackoff(jitter=0, reset_after=5.0)).open()
+    life.reopen(life.fail())
+    life.now += lasted
+    life.fail()
+    assert life.retry_count == retry_count
+
+
 # --- the last event ID ---
 
 
