@@ -150,6 +150,7 @@ class _Admission(AbstractAsyncContextManager[None]):
     def __init__(self, find_gate: Callable[[], "_Gate"]) -> None:
         self._find_gate = find_gate
         self._is_used = False
+        self._is_inside = False
         self._turn: anyio.Event | None = None
 
     def line_up(self) -> anyio.Event:
@@ -168,6 +169,7 @@ class _Admission(AbstractAsyncContextManager[None]):
         self._is_used = True
         turn, self._turn = self._turn or self.line_up(), None
         await self._gate.enter(turn)
+        self._is_inside = True
 
     async def __aexit__(
         self,
@@ -175,6 +177,9 @@ class _Admission(AbstractAsyncContextManager[None]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if not self._is_inside:
+            raise RuntimeError("an admission is left once, after it was entered: use async with")
+        self._is_inside = False
         self._gate.leave()
 
 
