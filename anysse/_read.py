@@ -14,6 +14,8 @@ from collections.abc import (
 )
 from typing import Any, Literal, Protocol, TypeAlias, final
 
+import anyio
+
 from ._answer import content_codings
 from ._check import shown
 from ._errors import InvalidRequest, ResponseError, StreamDropped
@@ -107,7 +109,10 @@ class EventReader(AsyncIterator[ServerSentEvent]):
     def __init__(self, body: _Body, chunks: AsyncIterator[bytes]) -> None:
         self._body = body
         self._chunks = chunks
+        self._guard = anyio.ResourceGuard("reading from")
         self._is_cut = False
+        self._is_iterated = False
+        self._is_closed = False
 
     @property
     def last_event_id(self) -> str:
@@ -120,6 +125,7 @@ class EventReader(AsyncIterator[ServerSentEvent]):
         return self._body.reconnection_time
 
     def __aiter__(self) -> "EventReader":
+        self._is_iterated = not self._is_closed
         return self
 
     async def __anext__(self) -> ServerSentEvent:
@@ -131,29 +137,45 @@ class EventReader(AsyncIterator[ServerSentEvent]):
             StreamDropped: The body ended before its done event, or reading it was cancelled before.
             EventTooLarge: An event exceeds the limit.
             ResponseError: The body cannot be decompressed.
+            anyio.ClosedResourceError: This was closed before.
+            anyio.BusyResourceError: Another task is reading.
         """
-        while True:
+        while not self._is_closed:
             event = self._body.next()
             if event is not None:
                 return event
             if self._body.is_done:
                 raise StopAsyncIteration
-            try:
-                chunk = await anext(self._chunks)
-            except StopAsyncIteration:
-                if self._is_cut:
-                    raise StreamDropped("reading was cancelled before, which ended the body") from None
-                self._body.end()
-                raise
-            except BaseException:
-                # A generator that was cut off says that it is at its end from then on.
-                self._is_cut = isinstance(self._chunks, AsyncGenerator)
-                raise
+            with self._guard:
+                chunk = await self._chunk()
             self._body.take(chunk)
+        if self._is_iterated:  # the loop that closed it ends in order; whoever reads after that is told
+            self._is_iterated = False
+            raise StopAsyncIteration
+        raise anyio.ClosedResourceError("the event reader was closed: what was left of the body is gone")
+
+    async def _chunk(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            if self._is_cut:
+                raise StreamDropped("reading was cancelled before, which ended the body") from None
+            self._body.end()
+            raise
+        except BaseException:
+            # A generator that was cut off says that it is at its end from then on.
+            self._is_cut = isinstance(self._chunks, AsyncGenerator)
+            raise
 
     async def aclose(self) -> None:
-        """Leave the response's iterator in order. The response itself is its owner's to close."""
-        await unwind(self._chunks)
+        """Leave the response's iterator in order. The response itself is its owner's to close.
+
+        Raises:
+            anyio.BusyResourceError: Another task is reading.
+        """
+        with self._guard:
+            self._is_closed = True
+            await unwind(self._chunks)
 
 
 @final
