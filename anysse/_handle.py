@@ -317,8 +317,8 @@ class Reading(AbstractAsyncContextManager[EventStream[M]]):
     async def __aenter__(self) -> EventStream[M]:
         if self._begin is None:
             raise RuntimeError("a stream can be entered once: call client.stream() again")
-        begin, self._begin = self._begin, None  # it holds what is needed to open a stream, and no longer
-        request, life = self._begun = begin()
+        request, life = self._begun = self._begin()
+        self._begin = None  # it holds what is needed to open a stream, and no longer
         try:
             return await life.enter()
         except BaseException:
@@ -331,7 +331,8 @@ class Reading(AbstractAsyncContextManager[EventStream[M]]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._begun is not None  # noqa: S101 - it was entered
+        if self._begun is None:
+            raise RuntimeError("a stream is left that was not entered: use async with client.stream(...)")
         request, life = self._begun
         try:
             await life.leave(exc)  # noqa: ASYNC102 - shielded within, for a bounded time
