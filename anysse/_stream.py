@@ -28,6 +28,7 @@ from ._wakeup import Latch
 
 FAIR_SHARE = 32
 """Events in a row that are handed out without letting other tasks have their turn."""
+_CLOSED = "the event stream was closed: open another one"
 
 
 @dataclass(slots=True, eq=False)
@@ -143,7 +144,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             DecodeError: An event could not be decoded; the next call gives the one after it.
         """
         if self._is_closed:
-            raise anyio.ClosedResourceError
+            raise anyio.ClosedResourceError(_CLOSED)
         with self._guard:
             if self._is_anything_here:  # else it waits, which is a checkpoint as well
                 # Not between taking an event and recording it: a cancellation would lose it.
@@ -173,7 +174,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             DecodeError: An event could not be decoded; the next call gives the one after it.
         """
         if self._is_closed:
-            raise anyio.ClosedResourceError
+            raise anyio.ClosedResourceError(_CLOSED)
         with self._guard:
             while not self._is_closed:
                 self._streak = 0
@@ -250,7 +251,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             raise self._session.last_error
         if self._session.status is StreamStatus.COMPLETED:
             raise anyio.EndOfStream
-        raise anyio.ClosedResourceError
+        raise anyio.ClosedResourceError(_CLOSED)
 
     # --- looking on ---
 
@@ -336,7 +337,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             anyio.ClosedResourceError: The stream is over, or closed.
         """
         if self._has_ended:
-            raise anyio.ClosedResourceError
+            raise anyio.ClosedResourceError("the event stream is over: open another one")
         self._reader.reconnect()
 
     async def aclose(self) -> None:
