@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, cast, overload
 
 import anyio
@@ -50,7 +51,7 @@ LEAVE_GRACE: Final = 5.0
 """Seconds that requests have for their own clean-up as their client is left."""
 
 
-class StreamClient(anyio.AsyncContextManagerMixin, Generic[M]):
+class StreamClient(Generic[M]):
     """Sends requests to one place, and gives what is streamed back to handlers, or to a loop.
 
     ``async with StreamClient(url) as client:`` owns all that its requests need: leaving the block ends
@@ -180,6 +181,8 @@ class StreamClient(anyio.AsyncContextManagerMixin, Generic[M]):
             },
         )
         self._last_event_id = last_event_id
+        self._lifetime: AbstractAsyncContextManager[None] | None = None
+        self._task_id: int | None = None  # of whoever entered it
         self._group: TaskGroup | None = None
         self._is_closing = False
         self._live: dict[StreamRequest, Life] = {}
@@ -366,15 +369,42 @@ class StreamClient(anyio.AsyncContextManagerMixin, Generic[M]):
 
     # --- its own lifetime ---
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> "AsyncGenerator[Self]":
-        if self._group is not None:
+    async def __aenter__(self) -> "Self":
+        if self._lifetime is not None:
             raise RuntimeError("a StreamClient can be entered once: make another one")
+        self._lifetime = self._open()
+        self._task_id = anyio.get_current_task().id
+        await self._lifetime.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        if self._lifetime is None:
+            raise RuntimeError(
+                "a StreamClient is left that was not entered: use async with StreamClient(...)"
+            )
+        if any(life.is_own_task() for life in self._live.values()):
+            raise RuntimeError("a handler cannot leave its own client: call client.disconnect()")
+        if anyio.get_current_task().id != self._task_id:
+            self.disconnect()
+            # Its task group cannot be left here: whose turn it is to run would be in a muddle ever after.
+            raise RuntimeError(
+                "a StreamClient is left in another task than entered it, which its task group does not allow:"
+                " leave it where it was entered"
+            )
+        return await self._lifetime.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - shielded within
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncGenerator[None]:
         try:
             with bare_exception():
                 async with anyio.create_task_group() as self._group:
                     try:
-                        yield self
+                        yield
                     finally:
                         await self._end_all()  # noqa: ASYNC102 - shielded within, for a bounded time
                         self._group.cancel_scope.cancel()

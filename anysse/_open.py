@@ -122,6 +122,8 @@ class Opening(AbstractAsyncContextManager[EventStream[T]], Generic[T]):
         self._make = make
         self._task_group = task_group
         self._lifetime: AbstractAsyncContextManager[EventStream[T]] | None = None
+        self._stream: EventStream[T] | None = None
+        self._task_id: int | None = None
 
     def within(self, task_group: TaskGroup) -> Lifetime[T]:
         """Give the stream, not yet started, and what starts and ends it in a task group."""
@@ -132,7 +134,9 @@ class Opening(AbstractAsyncContextManager[EventStream[T]], Generic[T]):
             raise RuntimeError("an event stream can be entered once: call open_stream() again")
         group = self._task_group
         self._lifetime = _in_own_group(self._make) if group is None else self.within(group)
-        return await self._lifetime.__aenter__()
+        self._task_id = anyio.get_current_task().id
+        self._stream = await self._lifetime.__aenter__()
+        return self._stream
 
     async def __aexit__(
         self,
@@ -140,7 +144,17 @@ class Opening(AbstractAsyncContextManager[EventStream[T]], Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        assert self._lifetime is not None  # noqa: S101 - it was entered
+        if self._lifetime is None or self._stream is None:
+            raise RuntimeError(
+                "an event stream is left that was not entered: use async with open_stream(...)"
+            )
+        if self._task_group is None and anyio.get_current_task().id != self._task_id:
+            await self._stream.aclose()  # noqa: ASYNC102 - shielded within
+            # Its task group cannot be left here: whose turn it is to run would be in a muddle ever after.
+            raise RuntimeError(
+                "an event stream is left in another task than entered it, which its own task group does not"
+                " allow: leave it where it was entered, or pass task_group= to open_stream()"
+            )
         return await self._lifetime.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - shielded within
 
 

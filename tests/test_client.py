@@ -1310,7 +1310,7 @@ async def test_a_client_is_used_within_its_block() -> None:
     client.disconnect()
     stream = client.stream()
     async with client:
-        with pytest.raises(RuntimeError, match="already been entered"):
+        with pytest.raises(RuntimeError, match="entered once: make another"):
             await client.__aenter__()
     for use in (client.send_request, client.__aenter__, stream.__aenter__):
         with pytest.raises(RuntimeError, match="make another"):
