@@ -337,6 +337,13 @@ async def test_rsp_05_refused_content_types(connect: Open, content_type: str | N
     assert len(server.requests) == 1
 
 
+async def test_rsp_05_a_refusal_is_final(connect: Open) -> None:
+    async with scripted(then=answer(200, {"Content-Type": "text/html"}, "<p>")) as server:
+        await refusal(anysse.ContentTypeError, connect(server.url))
+        await nothing_more(server, 0.35)
+    assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize("status", FATAL)
 async def test_rsp_06_statuses_that_fail(connect: Open, status: int) -> None:
     body = b"" if status in (205, 304) else b"data: x\n\n"
@@ -346,6 +353,13 @@ async def test_rsp_06_statuses_that_fail(connect: Open, status: int) -> None:
     assert (error.status_code, error.body) == (status, body)
     assert error.headers["x-why"] == "so"
     assert recorder.statuses == ["connecting", "error"]
+    assert len(server.requests) == 1
+
+
+async def test_rsp_06_a_status_that_fails_is_final(connect: Open) -> None:
+    async with scripted(then=answer(404, {"Content-Type": EVENT_STREAM}, "data: x\n\n")) as server:
+        await refusal(anysse.StatusError, connect(server.url))
+        await nothing_more(server, 0.35)
     assert len(server.requests) == 1
 
 
@@ -1141,14 +1155,14 @@ async def test_rec_32_silence_is_given_up(connect: Open) -> None:
 async def test_rec_33_any_byte_is_life(connect: Open) -> None:
     async def comments(connection: Connection) -> None:
         await connection.event_stream("data: Hello\n\n")
-        for _ in range(9):
+        for _ in range(7):
             await anyio.sleep(0.25)
             await connection.send(":\n")
         await connection.send("data: end\n\n")
         await connection.hang()
 
     async with scripted(comments) as server:
-        async with connect(server.url, timeouts=anysse.Timeouts(idle=2.0)) as events:
+        async with connect(server.url, timeouts=anysse.Timeouts(idle=1.5)) as events:
             assert data_of(await take(events, 2)) == ["Hello", "end"]
     assert len(server.requests) == 1
 
@@ -1605,6 +1619,7 @@ async def test_dlv_05_order_and_number(connect: Open) -> None:
 
 @pytest.mark.parametrize("pieces", [1, 2, 5000])
 async def test_dlv_06_a_large_message(connect: Open, pieces: int) -> None:
+    """The time is linear, too: `test_a_growing_line_is_not_copied_at_each_read` counts."""
     text = base64.b64encode(bytes(range(256)) * 15 * 1024).decode()
     body = f"data: {text}\n\n".encode()
     size = -(-len(body) // pieces)
@@ -1746,6 +1761,7 @@ async def test_lim_01_an_event_over_the_limit_may_be_left_out(connect: Open) -> 
 
 @pytest.mark.parametrize("beginning", [":", "unknown: "])
 async def test_lim_02_ignored_text_does_not_count(connect: Open, beginning: str) -> None:
+    """Nor does it take memory: `test_an_endless_ignored_line_takes_no_memory` measures."""
     parts = [beginning, *["x" * 65536] * 32, "\ndata: ok\n\n"]
     async with scripted(feed(*parts)) as server:
         async with connect(server.url, max_event_size=1000, retry=None) as events:
