@@ -222,6 +222,13 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutate(session: nox.Session) -> None:
+    """Change one thing at a time in what decides (parser, session, retry policy): which test notices?"""
+    session.install("-e", ".[trio]", *group("test"), *group("mutate"))
+    session.run("python", "-m", "tests.mutants", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """How fast it is, beside its peers, as ratios: twenty minutes on a machine that does nothing else."""
     session.install("-e", ".[httpx2,trio]", *group("bench"))
