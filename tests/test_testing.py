@@ -275,6 +275,17 @@ async def test_nobody_can_connect_while_the_server_refuses(served: Served, libra
     assert len(server.connections) == 2
 
 
+async def test_who_has_a_request_under_way_goes_on_while_the_server_refuses(served: Served) -> None:
+    gate = anyio.Event()
+    async with served([send("data: one\n\n"), wait(gate), send("data: two\n\n")]) as (server, client):
+        async with anysse.open_stream(server.url, client=client) as events:
+            await events.receive()
+            await server.requested(1)
+            await server.refuse()
+            gate.set()
+            assert (await events.receive()).data == "two"
+
+
 async def test_refuse_shuts_the_listener_for_a_while(served: Served) -> None:
     refused = anyio.Event()
 
@@ -298,14 +309,16 @@ async def test_requests_are_kept_as_they_came(served: Served) -> None:
         await checkpoint()
         yield b"two"
 
-    async with served(respond(204), respond(204)) as (server, client):
+    async with served(respond(204), respond(204), respond(204)) as (server, client):
         await client.post(f"{server.url}/a?b=c", content=b"body", headers={"X-Name": "ü".encode()})
         await client.post(server.url, content=body())
+        await client.post(server.url, content=bytes(300_000))
         await server.all_idle()
-    first, second = server.requests
+    first, second, third = server.requests
     assert (first.method, first.target, first.path, first.body) == ("POST", "/a?b=c", "/a", b"body")
     assert first.headers["x-NAME"] == "ü".encode().decode("latin-1")
     assert second.body == b"onetwo"
+    assert third.body == bytes(300_000)
     assert second.time >= first.time
 
 
@@ -413,6 +426,12 @@ async def test_an_exception_of_the_body_leaves_as_itself(served: Served) -> None
     with pytest.raises(KeyError, match="mine"):
         async with served(hang(), hang()):
             raise KeyError("mine")
+
+
+async def test_a_group_of_the_body_stays_one(served: Served) -> None:
+    with pytest.raises(ExceptionGroup, match="mine"):
+        async with served(hang(), hang()):
+            raise ExceptionGroup("mine", [KeyError("one"), KeyError("two")])
 
 
 async def test_a_script_that_was_never_asked_for_is_a_failure(served: Served) -> None:

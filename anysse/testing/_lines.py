@@ -24,6 +24,10 @@ class Line(ByteStream):
     def hang_up(self, *, reset: bool = False) -> None:
         """Close it, in the middle of whatever goes on; any number of times."""
 
+    async def send_eof(self) -> None:
+        """Hang up: nothing here ends one way alone."""
+        await self.aclose()
+
     async def aclose(self) -> None:
         """Hang up."""
         self.hang_up()
@@ -49,28 +53,26 @@ class SocketLine(Line):
             except BlockingIOError:
                 await anyio.wait_writable(self._socket)
             except OSError as exc:
-                raise anyio.BrokenResourceError from exc
+                raise self._gone() from exc
 
     async def receive(self, max_bytes: int = _READ_SIZE) -> bytes:
         """Give what one read brings."""
+        await checkpoint()
         while True:
-            if self._socket.fileno() < 0:
-                raise anyio.ClosedResourceError
-            await anyio.wait_readable(self._socket)
             try:
                 data = self._socket.recv(max_bytes)
             except BlockingIOError:
-                continue
+                await anyio.wait_readable(self._socket)
             except OSError as exc:
-                raise anyio.BrokenResourceError from exc
-            if not data:
-                raise anyio.EndOfStream
-            return data
+                raise self._gone() from exc
+            else:
+                break
+        if not data:
+            raise anyio.EndOfStream
+        return data
 
-    async def send_eof(self) -> None:
-        """Say that nothing more is sent."""
-        self._socket.shutdown(socket.SHUT_WR)
-        await checkpoint()
+    def _gone(self) -> Exception:
+        return anyio.ClosedResourceError() if self._socket.fileno() < 0 else anyio.BrokenResourceError()
 
     def hang_up(self, *, reset: bool = False) -> None:
         """Close the socket, and wake whoever waits for it."""
@@ -164,11 +166,6 @@ class MemoryLine(Line):
     async def receive(self, max_bytes: int = _READ_SIZE) -> bytes:
         """Give what was sent at once, or the beginning of it."""
         return await self._incoming.get(max_bytes)
-
-    async def send_eof(self) -> None:
-        """Say that nothing more is sent."""
-        self._outgoing.end()
-        await checkpoint()
 
     def hang_up(self, *, reset: bool = False) -> None:
         """Close both ways; what was sent can still be received."""

@@ -4,7 +4,7 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, TypeVar, final
 
@@ -158,16 +158,14 @@ class SocketServer(Server):
         return listener
 
     async def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while listener.fileno() >= 0:
+        with listener, suppress(OSError, anyio.ClosedResourceError):  # what it raises once it is closed
+            while True:
                 try:
-                    await anyio.wait_readable(listener)
                     sock, _ = listener.accept()
                 except BlockingIOError:
-                    continue
-                except (OSError, anyio.ClosedResourceError):
-                    return
-                self._take(SocketLine(sock), self._context)
+                    await anyio.wait_readable(listener)
+                else:
+                    self._take(SocketLine(sock), self._context)
 
 
 @final
