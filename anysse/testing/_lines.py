@@ -58,18 +58,19 @@ class SocketLine(Line):
     async def receive(self, max_bytes: int = _READ_SIZE) -> bytes:
         """Give what one read brings."""
         await checkpoint()
-        while True:
-            try:
-                data = self._socket.recv(max_bytes)
-            except BlockingIOError:
-                await anyio.wait_readable(self._socket)
-            except OSError as exc:
-                raise self._gone() from exc
-            else:
-                break
+        while (data := self._read(max_bytes)) is None:
+            await anyio.wait_readable(self._socket)
         if not data:
             raise anyio.EndOfStream
         return data
+
+    def _read(self, max_bytes: int) -> bytes | None:
+        try:
+            return self._socket.recv(max_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            raise self._gone() from exc
 
     def _gone(self) -> Exception:
         return anyio.ClosedResourceError() if self._socket.fileno() < 0 else anyio.BrokenResourceError()
