@@ -21,6 +21,8 @@ BACKENDS = {
     ("3.13", "httpx2"): "asyncio-eager",
 }
 FUZZ = {"parser": 256, "response": 512, "stream": 512}  # harnesses, and how many bytes an input has at most
+# CPython's own checks: resources left open, wrong uses of the C API; asyncio's are on in tests/conftest.py.
+STRICT = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
 PYTEST = ("-q", "-n", "2")  # much of a test's time is waiting
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
 # 127: httpx is what many users have.
@@ -64,7 +66,7 @@ def run_tests(session: nox.Session, *, library: str = "", backends: str = "", co
         backends: Some of the backends; all where it is empty.
         counted: Whether lines and branches are counted, for the session `coverage`. That takes time.
     """
-    environment = {"ANYSSE_TEST_LIBRARY": library, "ANYSSE_TEST_BACKENDS": backends}
+    environment = {**STRICT, "ANYSSE_TEST_LIBRARY": library, "ANYSSE_TEST_BACKENDS": backends}
     if not counted:
         session.run("pytest", *PYTEST, *session.posargs, env=environment)
         return
@@ -112,7 +114,7 @@ def docs(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """A feed of 100,000 ids that breaks in every way, by twenty seeds: each id comes once, and in order."""
     session.install("-e", ".[httpx2,trio]", *group("test"))
-    session.run("pytest", *PYTEST, "-m", "chaos", *session.posargs)
+    session.run("pytest", *PYTEST, "-m", "chaos", *session.posargs, env=STRICT)
 
 
 @nox.session(python=PYTHONS)
@@ -217,7 +219,7 @@ def coverage(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The tests that are left out elsewhere because they take long, and long Hypothesis runs."""
     session.install("-e", ".[httpx2,trio]", *group("test"))
-    environment = {"HYPOTHESIS_PROFILE": "thorough"}
+    environment = {**STRICT, "HYPOTHESIS_PROFILE": "thorough"}
     session.run("pytest", "-q", "-m", "slow or chaos", *session.posargs, env=environment)
 
 
