@@ -91,8 +91,10 @@ async def by_asyncio(call: Call, reached: Call) -> None:
 
 
 async def by_wait_for(call: Call, reached: Call) -> None:
+    task = asyncio.ensure_future(ensured(call))
+    await strike(reached, lambda: None)
     with pytest.raises(TimeoutError) as caught:
-        await asyncio.wait_for(ensured(call), 0.05)  # wherever that finds it: it waits for ever
+        await asyncio.wait_for(task, 0.01)  # it waits for ever
     assert type(caught.value) is TimeoutError
 
 
