@@ -27,6 +27,7 @@ _SHORT_LINE: Final = 512  # Bytes: in longer lines a separator of several charac
 _LONG_READ: Final = 4096  # Bytes: from it on, BytesIO finds the ends of long lines many times faster.
 _FIELDS: Final = frozenset(("data", "event", "id", "retry"))
 _KEPT_OF_OVERSIZE: Final = frozenset(("id", "retry"))
+_MANY_LINES: Final = 4096  # Of one event: a line takes 50 bytes and more, however short it is.
 _NO_FIELD: Final = b"?"  # Stands for a line of which nothing will be needed, however long it grows.
 _MOST_RETRY_DIGITS: Final = 18
 _MOST_RETRY: Final = 10**_MOST_RETRY_DIGITS - 1
@@ -238,8 +239,17 @@ class EventStreamParser:
                     self._process_field(name, value)
             else:
                 self._dispatch(events)
+        if len(self._data) > _MANY_LINES:
+            self._join_data()
         if rest:
             self._hold(rest, events)
+
+    def _join_data(self) -> None:
+        """Keep many lines as few: only those that came since, or each byte would be copied each time."""
+        data = self._data
+        joined = sum("\n" in lines for lines in data)
+        start = joined if joined < _MANY_LINES // 2 else 0
+        data[start:] = ["\n".join(data[start:])]
 
     def _hold(self, piece: bytes, events: list[ServerSentEvent]) -> None:
         """Keep a piece of a line that has not ended."""
