@@ -27,11 +27,19 @@ class ServerSentEvent(NamedTuple):
         """Parse ``data`` as JSON.
 
         Raises:
-            json.JSONDecodeError: The data is no JSON (a ``ValueError``).
+            json.JSONDecodeError: The data is no JSON, or none that Python can hold: it is nested too deeply, or
+                has an integer of thousands of digits (a ``ValueError``).
         """
         import json  # only who calls this needs it
 
-        return json.loads(self.data)
+        try:
+            return json.loads(self.data)
+        except json.JSONDecodeError:
+            raise
+        except RecursionError as exc:
+            raise json.JSONDecodeError("Nested too deeply", self.data, 0) from exc
+        except ValueError as exc:
+            raise json.JSONDecodeError("Integer of too many digits", self.data, 0) from exc
 
 
 @final
