@@ -239,7 +239,7 @@ class ContentTypeError(ResponseError):
     @property
     def headline(self) -> str:
         content_type = self.headers.get("content-type")
-        kind = f"content type {content_type!r}" if content_type else "no content type"
+        kind = f"content type {content_type!r:.80}" if content_type else "no content type"
         return f"{self._place()} answered with {kind}, not text/event-stream{self._because()}"
 
 

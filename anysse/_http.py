@@ -36,6 +36,7 @@ from ._errors import (
 from ._events import Headers, StreamResponse
 from ._incoming import ResponseBody
 from ._inflate import BadCoding, Inflater
+from ._redact import redact_reason
 from ._request import RequestTemplate
 from ._sendable import check_transport, check_url
 from ._transport import bare_body
@@ -219,6 +220,7 @@ class Connection:
             anyio.ClosedResourceError,
             BadCoding,
             OSError,
+            UnicodeEncodeError,
         )
 
     async def exchange(self, request: "httpx.Request", *, learnt_id: str) -> Exchange:
@@ -383,6 +385,8 @@ class Connection:
         if isinstance(exc, library.LocalProtocolError):
             # The text may quote what was to be sent, secrets and all: the cause has it.
             return InvalidRequest("request", f"{library.__name__} refused to send it ({type(exc).__name__})")
+        if isinstance(exc, UnicodeEncodeError):  # of the jar, for a redirect; its text may hold the value
+            return ResponseError(f"it sets a cookie that {library.__name__} cannot send back")
         if isinstance(exc, BadCoding):
             return ResponseError(reason)
         return StreamDropped(reason)
@@ -408,7 +412,8 @@ def _reason(exc: BaseException) -> str:
     """The words of an error: those of the system where it had any, since libraries often hide them."""
     causes = list(_causes(exc))
     said = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
-    return next((text for text in [*said, *map(str, causes)] if text), type(exc).__name__)
+    text = next((text for text in [*said, *map(str, causes)] if text), type(exc).__name__)
+    return redact_reason(text)
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""What may be shown of a URL or a header in messages and logs; text in, text out, no I/O."""
+"""What may be shown of a URL, a header or a reason in messages and logs; text in, text out, no I/O."""
 
 import re
 from urllib.parse import unquote_plus
@@ -13,6 +13,8 @@ _START = re.compile(r"((?:[a-z][a-z0-9+.\-]*:)?[/\\]*)([^/\\?#]*)", re.IGNORECAS
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
 _PAIR = re.compile(r"[^&;]+")
 _JSON_NAME = re.compile(r'"([^"]*)"\s*:')
+_QUOTED_BYTES = re.compile(r""":?\s*(?:bytearray\(|\s)b['"].*""", re.DOTALL)
+_LONGEST_REASON = 300
 _WITH_URL = frozenset({"content-location", "location", "referer"})
 
 
@@ -52,6 +54,15 @@ def _without_credentials(url: str) -> str:
     else:  # "user:pass/word@host": who forgot to escape a password does not want it shown either
         end = url.rfind("@")
     return url if end < 0 else f"{scheme}{REDACTED}{url[end:]}"
+
+
+def redact_reason(text: str) -> str:
+    """Give another library's words as one short line, without the bytes of the peer's that they quote.
+
+    h11 and h2 quote the line that they refuse: it may be a cookie.
+    """
+    shown = _QUOTED_BYTES.sub("", text)[:_LONGEST_REASON]
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)
 
 
 def redact_headers(items: "list[tuple[str, str]]") -> list[tuple[str, str]]:

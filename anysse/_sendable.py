@@ -93,20 +93,20 @@ def check_url(text: str, url: Any) -> None:
     """
     check_url_text(text)
     if not url.scheme or not url.host:
-        raise InvalidRequest("url", f"{redact_url(text)!r} names no host: write it as 'https://host/path'")
+        raise InvalidRequest("url", f"{_quoted(text)} names no host: write it as 'https://host/path'")
     # RFC 1035, section 2.3.4; Python's own resolver raises a UnicodeError on some event loops.
     labels = url.host.removesuffix(".").split(".")
     if ":" not in url.host and not all(0 < len(label) < 64 for label in labels):
-        raise InvalidRequest("url", f"{redact_url(text)!r} has a host of which a part is empty or too long")
+        raise InvalidRequest("url", f"{_quoted(text)} has a host of which a part is empty or too long")
 
 
 def check_url_text(text: str) -> None:
     """Refuse what httpx would take and no browser would."""
     if _CONTROL.search(text) or text != text.strip():
-        raise InvalidRequest("url", f"{redact_url(text)!r} has a control character, or white space around it")
+        raise InvalidRequest("url", f"{_quoted(text)} has a control character, or white space around it")
     match = _URL.match(text)
     if match and match[1].lower() not in ("http", "https"):
-        raise InvalidRequest("url", f"{redact_url(text)!r} is neither http:// nor https://")
+        raise InvalidRequest("url", f"{_quoted(text)} is neither http:// nor https://")
     if match and match[2] is not None:
         _check_authority(text, match[2])
 
@@ -115,9 +115,9 @@ def _check_authority(text: str, authority: str) -> None:
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
         problem = "names no host" if authority in ("", "@") else "has no valid host and port"
-        raise InvalidRequest("url", f"{redact_url(text)!r} {problem}: write it as 'https://host:port/path'")
+        raise InvalidRequest("url", f"{_quoted(text)} {problem}: write it as 'https://host:port/path'")
     if parts[1] and not 0 < int(parts[1]) < 65536:
-        raise InvalidRequest("url", f"{redact_url(text)!r} has port {parts[1]}, and ports go from 1 to 65535")
+        raise InvalidRequest("url", f"{_quoted(text)} has port {parts[1]}, and ports go from 1 to 65535")
 
 
 def check_transport(url: Any, *, https_only: bool) -> None:
@@ -125,8 +125,13 @@ def check_transport(url: Any, *, https_only: bool) -> None:
     if https_only and url.scheme != "https" and not _is_loopback(url.host):
         # A name may be anybody's: this machine has to be written as a number.
         number = ", and so does 127.0.0.1" if url.host == "localhost" else ""
-        place = f"{url.scheme}://{url.host}"
-        raise InvalidRequest("url", f"{place!r} is not https: https_only=False allows it{number}")
+        place = _quoted(f"{url.scheme}://{url.host}")
+        raise InvalidRequest("url", f"{place} is not https: https_only=False allows it{number}")
+
+
+def _quoted(url: str) -> str:
+    """Quote a URL, which may be a redirect's, and as long as a server likes."""
+    return f"{redact_url(url)!r:.200}"
 
 
 def _is_loopback(host: str) -> bool:
