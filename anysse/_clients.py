@@ -5,11 +5,17 @@ import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._check import shown
 from ._errors import InvalidRequest
 from ._transport import StreamingTransport, tls_context
+
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
+MAX_COOKIES = 50
+"""Of those that servers set, in a client of our own (RFC 6265, section 6.1)."""
 
 
 def library_of(client: object, given: object) -> ModuleType:
@@ -63,6 +69,7 @@ def _client_class(library: ModuleType) -> Any:
         def extract_cookies(self, response: Any) -> None:
             if "set-cookie" in response.headers:
                 super().extract_cookies(response)
+                _drop_surplus(self.jar)
 
     class AsyncClient(library.AsyncClient):  # type: ignore[misc, name-defined]
         def __init__(self, **options: Any) -> None:
@@ -74,6 +81,14 @@ def _client_class(library: ModuleType) -> Any:
             return self._jar
 
     return AsyncClient
+
+
+def _drop_surplus(jar: "CookieJar") -> None:
+    """Keep of a server's cookies those that can be sent back, and no more than a browser has to."""
+    for place, cookie in enumerate(list(jar)):
+        text = f"{cookie.name}{cookie.value or ''}"
+        if place >= MAX_COOKIES or not (text.isascii() and text.isprintable()):
+            jar.clear(cookie.domain, cookie.path, cookie.name)
 
 
 def _mounts(library: ModuleType, direct: StreamingTransport) -> Iterator[tuple[str, Any]]:

@@ -353,6 +353,10 @@ class RequestTemplate:
                 is_plain = name in ("content", "data", "files", "json", "params")
                 why = f"{type(exc).__name__}: {exc}" if is_plain else type(exc).__name__
                 return InvalidRequest(name, f"{self.library.__name__} cannot send it ({why})")
+        if isinstance(error, UnicodeEncodeError) and error.encoding == "ascii":  # a server set it
+            return InvalidRequest(
+                "client", f"has a cookie for this URL that {self.library.__name__} cannot send"
+            )
         return InvalidRequest("url", f"{error}")
 
     def _copied(self) -> "Request":
