@@ -250,7 +250,8 @@ def test_the_stream_goes_on_from_a_given_last_event_id() -> None:
 
 @every_way
 @pytest.mark.parametrize(
-    ("value", "milliseconds"), [("0", 0), ("150", 150), ("00150", 150), ("000", 0), ("9" * 18, 10**18 - 1)]
+    ("value", "milliseconds"),
+    [("0", 0), ("150", 150), ("00150", 150), ("000", 0), ("9" * 18, 10**18 - 1), ("1" + "0" * 17, 10**17)],
 )
 def test_a_retry_of_ascii_digits_is_a_number_of_milliseconds(value: str, milliseconds: int) -> None:
     parser = EventStreamParser()
@@ -398,6 +399,7 @@ def test_after_it_every_feed_raises_again() -> None:
         with pytest.raises(EventTooLarge) as caught:
             parser.feed(chunk)
         assert caught.value.events == []
+        assert caught.value.max_event_size == 10
 
 
 @every_way
@@ -438,6 +440,18 @@ def test_a_skipped_event_still_moves_the_last_event_id_and_the_reconnection_time
         assert parser.last_event_id == "9"
         assert parser.reconnection_time == 0.05
         assert comments == ["beat"]
+
+
+@every_way
+@pytest.mark.parametrize("line", [b"id: 567890", b"retry: 890"])
+def test_a_line_of_just_the_limit_is_heeded_in_a_skipped_event(line: bytes) -> None:
+    assert len(line) == 10
+    for chunks in cuts_of(b"data: too large\n" + line + b"\n\n"):
+        parser = EventStreamParser(max_event_size=10, oversize="skip")
+        for chunk in chunks:
+            assert parser.feed(chunk) == []
+        expected = ("567890", None) if line.startswith(b"id") else ("", 0.89)
+        assert (parser.last_event_id, parser.reconnection_time) == expected
 
 
 @every_way
@@ -541,6 +555,91 @@ def test_a_limit_below_the_size_of_a_read_holds_within_the_read() -> None:
     stream = b"data: 7890\n\n" * 1000 + b"data: 78901\n\n"
     events, is_too_large = feed_until_too_large([stream], 10)
     assert (len(events), is_too_large) == (1000, True)
+
+
+# The short ways. Work is counted, not timed: what the long way is asked to take.
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """What each part of the parser was given."""
+    given: dict[str, list[Any]] = {}
+    for name in ("_take_lines", "_take_blocks", "_take_fields", "_process_field"):
+        given[name] = note_calls(name, monkeypatch)
+    return given
+
+
+def note_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    calls: list[Any] = []
+    method = getattr(EventStreamParser, name)
+
+    def noting(parser: EventStreamParser, *args: Any) -> Any:
+        if args[0]:
+            calls.append(args[0])
+        return method(parser, *args)
+
+    monkeypatch.setattr(EventStreamParser, name, noting)
+    return calls
+
+
+@pytest.mark.parametrize("limit", [7, 8])
+def test_a_read_that_is_one_data_line_is_not_cut_into_lines(taken: dict[str, list[Any]], limit: int) -> None:
+    parser = EventStreamParser(max_event_size=limit)
+    assert parser.feed(b"data: a\n\n") == parser.feed(b"data: a\n\n") == [ServerSentEvent(data="a")]
+    assert not any(taken.values())
+
+
+BLOCK = b"data: 7890\n\n"
+
+
+def test_whole_blocks_of_a_long_read_are_not_taken_line_by_line(taken: dict[str, list[Any]]) -> None:
+    parser = EventStreamParser()
+    assert len(parser.feed(b"data: be" + BLOCK * 200)) == 200
+    assert len(parser.feed(b"data: be")) == 0
+    assert len(parser.feed(b"gun\n\n" + BLOCK * 200 + b"data: x")) == 201
+    assert len(parser.feed(b"\n\n" + BLOCK * 200 + b": beat\n")) == 201
+    assert taken["_take_lines"] == [b"data: be", b"gun\n\n", b"data: x", b"\n\n", b": beat\n"]
+    assert not taken["_take_fields"]
+
+
+@pytest.mark.parametrize("held", [b"", b"data: a", b"data: a\n"])
+@pytest.mark.parametrize(("spare", "is_fast"), [(0, True), (-1, False)])
+def test_as_many_bytes_as_an_event_may_have_are_not_counted(
+    taken: dict[str, list[Any]], held: bytes, spare: int, is_fast: bool
+) -> None:
+    blocks = BLOCK * 200
+    parser = EventStreamParser(max_event_size=len(blocks) - 2 + spare)
+    parser.feed(held)
+    parser.feed((b"\n\n" if held else b"") + blocks)
+    assert bool(taken["_take_blocks"]) is is_fast
+
+
+@pytest.mark.parametrize("held", [b"", b"data: a"])
+@pytest.mark.parametrize(("length", "is_fast"), [(511, True), (512, False)])
+def test_a_long_line_says_that_cutting_out_blocks_would_be_slow(
+    taken: dict[str, list[Any]], held: bytes, length: int, is_fast: bool
+) -> None:
+    parser = EventStreamParser()
+    parser.feed(held)
+    parser.feed((b"\n\n" if held else b"") + b"data: ".ljust(length, b"x") + b"\n\n" + BLOCK * 100)
+    assert bool(taken["_take_blocks"]) is is_fast
+
+
+def test_bare_data_lines_are_not_looked_at_field_by_field(taken: dict[str, list[Any]]) -> None:
+    named = b"event: e\ndata: a\ndata: b\n\n"
+    parser = EventStreamParser()
+    assert len(parser.feed(BLOCK * 200 + named + BLOCK * 200)) == 401
+    assert taken["_take_fields"] == [(BLOCK + named).decode()[:-2]]
+    assert taken["_process_field"] == ["event"]
+
+
+@pytest.mark.parametrize("limit", [18, 19])
+def test_data_lines_are_taken_as_such_wherever_they_come(taken: dict[str, list[Any]], limit: int) -> None:
+    parser = EventStreamParser(max_event_size=limit)
+    assert data_of(b"data: a\ndata: b\nid:9\n\n", max_event_size=limit) == ["a\nb"]
+    assert taken["_process_field"] == ["id"]
+    assert parser.feed(b"event:789\ndata: 67\n") == []
+    assert taken["_process_field"] == ["id", "event"]
 
 
 # Arguments
@@ -653,6 +752,23 @@ def test_a_wrong_argument_is_refused_by_its_name(argument: str, value: Any) -> N
     with pytest.raises(InvalidRequest) as caught:
         EventStreamParser(**{argument: value})
     assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "reason"),
+    [
+        ("on_comment", "print", "must be callable or None, not 'print'"),
+        ("last_event_id", "1\n", "must be a str without NUL, CR and LF, not '1\\n'"),
+    ],
+)
+def test_what_is_refused_is_shown(argument: str, value: Any, reason: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        EventStreamParser(**{argument: value})
+    assert caught.value.reason == reason
+
+
+def test_one_byte_is_the_least_limit() -> None:
+    assert EventStreamParser(max_event_size=1).feed(b": beat\n\n") == []
 
 
 def test_options_are_keywords() -> None:
