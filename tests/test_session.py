@@ -819,6 +819,21 @@ def test_nothing_begins_after_the_end(end: str) -> None:
         assert life.status is before
 
 
+@pytest.mark.parametrize("act", ["pause", "restart", "ended", "failed", "opened"])
+def test_nothing_befalls_a_stream_that_has_not_begun(act: str) -> None:
+    life = Life()
+    acts: dict[str, Callable[[], object]] = {
+        "pause": life.pause,
+        "restart": lambda: life.restart(life.now),
+        "ended": life.ended,
+        "failed": life.fail,
+        "opened": lambda: life.opened(life.now),
+    }
+    with pytest.raises(RuntimeError, match="that is idle cannot become"):
+        acts[act]()
+    assert life.status is StreamStatus.IDLE
+
+
 def test_two_attempts_are_never_closer_than_the_floor() -> None:
     life = Life().begin()
     life.pause()
