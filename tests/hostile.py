@@ -294,7 +294,7 @@ HEADS: Final = (
         over=("ours",),
     ),
     Attack(
-        name="interim responses without an end, which h11 never tires of",
+        name="interim responses without an end, for h11",
         answer=endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
         error=anysse.StreamTimeout,
         says="no response from .* within 0.3 s; raise timeouts.response",
@@ -414,6 +414,14 @@ EVENTS: Final = (
         options=_SMALL,
     ),
     Attack(
+        name="data lines without an end, until they are 16 MiB",
+        answer=endless(OPEN, "data:\U0001f600\n".encode()),
+        error=anysse.EventTooLarge,
+        says="larger than 16777216 bytes",
+        peak=MAX_EVENT_SIZE * 5 // 4 + 10 * MIB,
+        slow_over=_BOTH,
+    ),
+    Attack(
         name="one event of 16 MiB, as the widest text there is",
         answer=times(OPEN + b"id: ", b"x", MAX_EVENT_SIZE - 64 * KIB, "\U0001f600".encode() + LAST_EVENT),
         peak=10 * MAX_EVENT_SIZE,  # four bytes a character, and a copy without what is before it
@@ -506,8 +514,8 @@ BOMBS: Final = (
         peak=6 * MIB,
     ),
     Attack(
-        name="64 MB of newlines from 64 KB",
-        answer=bomb("gzip", b"\n", 64 * MIB),
+        name="16 MB of newlines from 16 KB",
+        answer=bomb("gzip", b"\n", 16 * MIB),
         peak=6 * MIB,
         slow_over=_BOTH,
     ),
@@ -517,8 +525,8 @@ BOMBS: Final = (
         peak=6 * MIB,
     ),
     Attack(
-        name="64 MB of comments from 64 KB",
-        answer=bomb("gzip", b":\n", 64 * MIB),
+        name="16 MB of comments from 16 KB",
+        answer=bomb("gzip", b":\n", 16 * MIB),
         peak=6 * MIB,
         slow_over=_BOTH,
     ),
@@ -528,8 +536,8 @@ BOMBS: Final = (
         peak=16 * MIB,
     ),
     Attack(
-        name="64 MB of small events from 64 KB",
-        answer=bomb("gzip", b"data: x\n\n", 64 * MIB),
+        name="16 MB of small events from 16 KB",
+        answer=bomb("gzip", b"data: x\n\n", 16 * MIB),
         peak=16 * MIB,
         slow_over=_BOTH,
     ),
