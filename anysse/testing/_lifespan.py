@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from anysse._groups import bare_exception
 from anysse._log import logger
@@ -104,22 +104,25 @@ async def sheltered(tell: Callable[[], None], grace: float) -> AsyncIterator[Tas
         tell: Says to the tasks, as the group is left, that they are to end.
         grace: Seconds that they then have, before they are cancelled.
     """
-    is_left, is_over = anyio.Event(), anyio.Event()
+    tasks = anyio.create_task_group()
+    is_open, is_left, is_over = anyio.Event(), anyio.Event(), anyio.Event()
 
-    async def hold(*, task_status: TaskStatus[TaskGroup]) -> None:
+    async def hold() -> None:
         try:
             # Shielded for as long as the group is open, and then for `grace`.
             with anyio.CancelScope(shield=True):
-                async with anyio.create_task_group() as tasks:
-                    task_status.started(tasks)
+                async with tasks:
+                    is_open.set()
                     await is_left.wait()
         finally:
             is_over.set()
 
     with bare_exception():
         async with anyio.create_task_group() as holder:
-            tasks = await holder.start(hold)
+            holder.start_soon(hold)
             try:
+                with anyio.CancelScope(shield=True):  # for the turn that a task takes to begin
+                    await is_open.wait()
                 yield tasks
             finally:
                 tell()
