@@ -183,7 +183,6 @@ def fuzz(session: nox.Session, harness: str) -> None:
     options = {
         "max_total_time": seconds,
         "max_len": FUZZ[harness],
-        "dict": f"fuzz/{harness}.dict",
         "artifact_prefix": f"{crashes}/{harness}-",
         "timeout": 60,  # seconds that one input may take
         "rss_limit_mb": 512,

@@ -1,6 +1,8 @@
 """What an input is: eight bytes that say how, then what is to be read."""
 
+from collections.abc import Sequence
 from itertools import cycle, islice
+from random import Random
 from typing import Final, NamedTuple
 
 HOW: Final = 8
@@ -41,3 +43,13 @@ class Case(NamedTuple):
 def input_of(whole: bytes, *, choice: int = 0, limit: int = 256, sizes: bytes = b"") -> bytes:
     """Make an input of which that becomes; without sizes it is read whole."""
     return bytes([choice, limit - 1]) + sizes.ljust(HOW - 2, b"\0") + whole
+
+
+def changed_by_lines(data: bytes, words: Sequence[bytes], chance: Random) -> bytes:
+    """Insert, replace, delete or repeat a line of what is to be read: bytes alone seldom make a header."""
+    how, lines = data[:HOW].ljust(HOW, b"\0"), data[HOW:].splitlines(keepends=True)
+    at = chance.randrange(len(lines) + 1)
+    is_put, is_known = chance.random() < 0.75, chance.random() < 0.75
+    new = chance.choice(words if is_known or not lines else lines)
+    lines[at : at + chance.randrange(2)] = [new] if is_put else []
+    return how + b"".join(lines)

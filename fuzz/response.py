@@ -49,6 +49,7 @@ def assert_as_by_h11(ours: Outcome, theirs: Outcome) -> None:
     assert theirs.failure is None or is_about_trailers, theirs.failure
     assert (ours.status, ours.body) == (theirs.status, theirs.body)
     assert comparable(ours.headers) == comparable(theirs.headers)
+    assert theirs.is_reusable or not ours.is_reusable or is_about_trailers
 
 
 # The body: what its codings hold, and what events that is.

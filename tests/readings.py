@@ -111,6 +111,9 @@ def _read_by_h11(data: bytes, method: str) -> Outcome:
                 pass
             case _:
                 outcome.is_complete = isinstance(happened, h11.EndOfMessage)
+                is_done = connection.our_state is connection.their_state is h11.DONE
+                # Blank lines belong to no response, and do no harm before the next one either.
+                outcome.is_reusable = is_done and not connection.trailing_data[0].strip(b"\r\n")
                 return outcome
 
 
