@@ -30,7 +30,8 @@ MAX_FACTS = 64
 
 _TOLD = (StatusChanged, Connected, AttemptFailed, DoneReceived)
 
-Message: TypeAlias = tuple[M, ServerSentEvent]
+Message: TypeAlias = tuple[M | Skip, ServerSentEvent]
+"""What an event was decoded to. One that is left out comes, too: what happened before it is handled first."""
 
 
 class Dispatch(Observer, Generic[M]):
@@ -73,15 +74,14 @@ class Dispatch(Observer, Generic[M]):
             await self._room.wait()
         yield
 
-    def decode(self, event: ServerSentEvent) -> Message[M] | Skip:
+    def decode(self, event: ServerSentEvent) -> Message[M]:
         """Decode for the stream; called for each event that is handed out, in order."""
         self._taken += 1
         try:
-            data = self._decode(event)
+            return self._decode(event), event
         except Exception as exc:
             self._bug = exc
             raise
-        return SKIP if data is SKIP else (data, event)
 
     # --- the request's own task ---
 
@@ -111,19 +111,22 @@ class Dispatch(Observer, Generic[M]):
             else:
                 if self._facts:
                     await self._catch_up(self._taken if message is None else self._taken - 1)
-                if message is not None and not self.is_stopped:
+                if message is not None and message[0] is not SKIP and not self.is_stopped:
                     data, event = message
                     await self._call(handlers.on.get(event.event, handlers.on_message), data, event)
 
     async def _next(self, stream: EventStream[Message[M]]) -> Message[M] | None:
-        """Give the next message, or None where there are facts to handle first."""
+        """Give the next message, or None where there are facts to handle first.
+
+        What is taken counts for the last event ID: a handler of such a fact may fail, or be cancelled.
+        """
+        if self._facts and self._facts[0].events_received <= self._taken:
+            return None
         try:
             return stream.receive_nowait()
         except anyio.WouldBlock as exc:
             if exc is self._bug:
                 raise
-            if self._facts and self._facts[0].events_received <= self._taken:
-                return None
         with anyio.CancelScope() as nap:
             self._nap = nap
             try:

@@ -29,7 +29,7 @@ from anysse import (
 from anysse._dispatch import MAX_FACTS
 from tests.diary import EXACT, HANDLERS, QUICK, URL, Diary, broken, client_of
 from tests.server import Connection, feed, serve
-from tests.streams import Answer, held_stream, in_virtual_time, memory_client, stream_of, turns
+from tests.streams import Answer, Recorder, held_stream, in_virtual_time, memory_client, stream_of, turns
 
 BEGUN = ["status connecting", "status connected", "open"]
 COMPLETED = ["status completed", "complete", "close completed"]
@@ -593,3 +593,22 @@ async def test_many_messages_at_once_leave_other_tasks_their_turn() -> None:
         tasks.start_soon(watch)
         await client.send_request(on_message=count)
     assert max(later - earlier for earlier, later in pairwise(shares)) <= 64
+
+
+@pytest.mark.parametrize("leaves_out", [False, True])
+async def test_no_event_counts_before_what_came_ahead_of_it_was_handled(leaves_out: bool) -> None:
+    async def take_long(data: object, event: ServerSentEvent) -> None:
+        while len(recorder.of(anysse.Connected)) < 2:
+            await checkpoint()
+        await turns(5)  # the next event is here, and the loss of the connection was not told yet
+
+    def decode(event: ServerSentEvent) -> object:
+        return SKIP if event.data == "left out" else event.data
+
+    recorder = Recorder()
+    first = [b"id: 1\ndata: 1\n\n", *[b"id: 2\ndata: left out\n\n"] * leaves_out]
+    answers = [Answer(parts=broken(*first)), stream_of(b"id: 3\ndata: 3\n\n")]
+    async with client_of(*answers, method="GET", retry=QUICK, decode=decode, observers=[recorder]) as client:
+        with pytest.raises(Bug):
+            await client.send_request(on_message=take_long, on_retry=raise_bug)
+        assert client.last_event_id == ("2" if leaves_out else "1")
