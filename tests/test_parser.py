@@ -551,6 +551,23 @@ def test_a_large_event_of_many_lines_comes_whole_from_small_reads() -> None:
     assert data_of(*chunks) == ["\n".join(["line"] * 100_000)]
 
 
+def test_many_lines_of_an_event_are_kept_as_few_and_not_copied_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_parser, "_MANY_LINES", 8)
+    parser = EventStreamParser()
+    parser.feed(b"data: x\n" * 8)
+    assert len(parser._data) == 8
+    parser.feed(b"data: x\n")
+    assert len(parser._data) == 1, "one more is too many"
+    kept = []
+    for _ in range(8):
+        parser.feed(b"data: x\n" * 9)
+        kept.append(len(parser._data))
+    assert kept == [2, 3, 4, 1, 2, 3, 4, 1], "what was joined is joined again once it is half of many"
+    assert parser.feed(b"\n") == [ServerSentEvent(data="\n".join(["x"] * 81))]
+
+
 def test_a_limit_below_the_size_of_a_read_holds_within_the_read() -> None:
     stream = b"data: 7890\n\n" * 1000 + b"data: 78901\n\n"
     events, is_too_large = feed_until_too_large([stream], 10)
