@@ -105,6 +105,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "_errors",
             "_events",
             "_groups",
+            "_libraries",
+            "_log",
             "_redact",
             "_transport",
             "_wire",
