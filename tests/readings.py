@@ -84,8 +84,10 @@ _BLANK_LINES: Final = re.compile(rb"(\A|\r\n\r\n)(?:\r\n)+HTTP/1\.")
 def read_by_h11(data: bytes, *, method: str = "GET") -> Outcome:
     """Give what h11 makes of a response, and of the end of the connection after it."""
     outcome = _read_by_h11(data, method)
-    if outcome.failure is not None:  # it takes no CRLF before a status line
-        outcome = _read_by_h11(_BLANK_LINES.sub(rb"\1HTTP/1.", data), method)
+    # It takes no CRLF before a status line. One after the other, since a body may look like that, too.
+    while outcome.failure is not None and _BLANK_LINES.search(data):
+        data = _BLANK_LINES.sub(rb"\1HTTP/1.", data, count=1)
+        outcome = _read_by_h11(data, method)
     return outcome
 
 
