@@ -11,6 +11,7 @@
         ...  # open_stream(server.url)
 """
 
+from ._asgi import StreamingASGITransport
 from ._connection import Connection, Step, Waitable
 from ._requests import Request, ScriptFailed
 from ._script import Script
@@ -42,6 +43,7 @@ __all__ = [
     "Server",
     "SocketServer",
     "Step",
+    "StreamingASGITransport",
     "Waitable",
     "comment",
     "drop",
