@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 from types import ModuleType
@@ -67,6 +68,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def library(request: pytest.FixtureRequest) -> ModuleType:
     """The module `httpx` or `httpx2`: `library.AsyncClient()`."""
     return importlib.import_module(request.param)
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Keep no log: that of a thousand streams takes longer than all they do, and memory."""
+    for name in ("anysse", "httpx", "httpcore", "httpx2", "httpcore2"):
+        caplog.set_level(logging.ERROR, name)
 
 
 # A shared machine is slow at times: no deadline, and no verdict on how long drawing takes.
