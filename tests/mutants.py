@@ -102,9 +102,12 @@ def change_of(place: Path, module: str, mutant: str) -> str:
     function, owner = orig_function_and_class_names_from_key(mutant)
     with contextlib.chdir(place):
         changed = get_diff_for_mutant(mutant, path=f"anysse/{module}.py").split("\n")[2:]
-    sides = [" ".join(line[1:].strip() for line in changed if line[:1] == sign) for sign in "-+"]
+    was, becomes = (
+        " ".join(line[1:].partition("  # ")[0].strip() for line in changed if line[:1] == sign)
+        for sign in "-+"
+    )
     place_name = ".".join(filter(None, (module, owner, function.rpartition(".")[2])))
-    return f"{place_name}: {sides[0]} => {sides[1]}"
+    return f"{place_name}: {was} => {becomes}"
 
 
 def known_survivors() -> dict[str, str]:

@@ -819,7 +819,7 @@ def test_nothing_begins_after_the_end(end: str) -> None:
         assert life.status is before
 
 
-@pytest.mark.parametrize("act", ["pause", "restart", "ended", "failed", "opened"])
+@pytest.mark.parametrize("act", ["pause", "restart", "ended", "failed", "opened", "finished", "broken"])
 def test_nothing_befalls_a_stream_that_has_not_begun(act: str) -> None:
     life = Life()
     acts: dict[str, Callable[[], object]] = {
@@ -828,6 +828,8 @@ def test_nothing_befalls_a_stream_that_has_not_begun(act: str) -> None:
         "ended": life.ended,
         "failed": life.fail,
         "opened": lambda: life.opened(life.now),
+        "finished": life.finished,
+        "broken": lambda: life.broken(ValueError()),
     }
     with pytest.raises(RuntimeError, match="that is idle cannot become"):
         acts[act]()
