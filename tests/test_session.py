@@ -836,6 +836,24 @@ def test_nothing_befalls_a_stream_that_has_not_begun(act: str) -> None:
     assert life.status is StreamStatus.IDLE
 
 
+@pytest.mark.parametrize("act", ["opened", "finished"])
+@pytest.mark.parametrize("before", [StreamStatus.WAITING, StreamStatus.PAUSED])
+def test_no_answer_comes_where_nothing_was_asked(before: StreamStatus, act: str) -> None:
+    life = Life().open().take()
+    life.pause() if before is StreamStatus.PAUSED else life.end()
+    with pytest.raises(RuntimeError, match=f"that is {before} cannot become"):
+        life.finished() if act == "finished" else life.opened(life.now)
+    assert life.status is before
+
+
+def test_a_stream_that_is_connected_does_not_connect_beside_that() -> None:
+    life = Life().open()
+    for connect in (life.start, life.waited, life.resume):
+        with pytest.raises(RuntimeError, match="that is connected cannot become connecting"):
+            connect(life.now + 9)
+    assert life.status is StreamStatus.CONNECTED
+
+
 def test_two_attempts_are_never_closer_than_the_floor() -> None:
     life = Life().begin()
     life.pause()
