@@ -846,11 +846,13 @@ def test_no_answer_comes_where_nothing_was_asked(before: StreamStatus, act: str)
     assert life.status is before
 
 
-def test_a_stream_that_is_connected_does_not_connect_beside_that() -> None:
+@pytest.mark.parametrize("connect", [Life.start, Life.waited, Life.resume])
+def test_a_stream_that_is_connected_does_not_connect_beside_that(
+    connect: Callable[[Life, float], object],
+) -> None:
     life = Life().open()
-    for connect in (life.start, life.waited, life.resume):
-        with pytest.raises(RuntimeError, match="that is connected cannot become connecting"):
-            connect(life.now + 9)
+    with pytest.raises(RuntimeError, match="that is connected cannot become connecting"):
+        connect(life, life.now + 9)
     assert life.status is StreamStatus.CONNECTED
 
 
