@@ -581,7 +581,7 @@ def test_a_limit_below_the_size_of_a_read_holds_within_the_read() -> None:
 def taken(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """What each part of the parser was given."""
     given: dict[str, list[Any]] = {}
-    for name in ("_take_lines", "_take_blocks", "_take_fields", "_process_field"):
+    for name in ("_take_lines", "_take_blocks", "_take_fields", "_process_field", "_is_of_use"):
         given[name] = note_calls(name, monkeypatch)
     return given
 
@@ -648,6 +648,14 @@ def test_bare_data_lines_are_not_looked_at_field_by_field(taken: dict[str, list[
     assert len(parser.feed(BLOCK * 200 + named + BLOCK * 200)) == 401
     assert taken["_take_fields"] == [(BLOCK + named).decode()[:-2]]
     assert taken["_process_field"] == ["event"]
+
+
+def test_a_data_line_that_grows_is_not_judged_at_each_read(taken: dict[str, list[Any]]) -> None:
+    parser = EventStreamParser(max_event_size=10)
+    for piece in (b"data:", b"6", b"78", b"90"):
+        parser.feed(piece)
+    assert not taken["_is_of_use"]
+    assert parser.feed(b"\n\n") == [ServerSentEvent(data="67890")]
 
 
 @pytest.mark.parametrize("limit", [18, 19])
