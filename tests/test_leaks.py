@@ -19,8 +19,11 @@ from tests.streams import at_full_speed, living_tasks, turns
 
 DEADLINE: Final = 900.0
 DESCRIPTORS: Final = Path("/proc/self/fd")
-MEMORY: Final = 100_000
-"""Bytes that may be left however few streams there were: caches fill, and measuring takes some, too."""
+MEMORY: Final = {"asyncio": 60_000, "trio": 600_000}
+"""Bytes that may be left however few streams there were: caches fill, and measuring takes some, too.
+
+trio keeps up to a thousand deadlines that are not needed any more, and the scopes that they are of.
+"""
 MEMORY_OF_EACH: Final = 10
 """Bytes that each may leave: far less than any object, for there may be as many as one likes."""
 
@@ -189,7 +192,7 @@ def traced() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(250, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.slow)]
+    "count", [pytest.param(250, id="some"), pytest.param(5_000, id="many", marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("opened", [by_themselves, by_a_client])
 @pytest.mark.usefixtures("quiet", "traced")
@@ -209,4 +212,7 @@ async def test_streams_that_ended_leave_nothing(
     record_property("before", str(before))
     record_property("after", str(after))
     assert (after.descriptors, after.tasks) == (before.descriptors, before.tasks)
-    assert after.memory - before.memory <= MEMORY + count * MEMORY_OF_EACH, (before, after)
+    assert after.memory - before.memory <= MEMORY[anyio_backend_name] + count * MEMORY_OF_EACH, (
+        before,
+        after,
+    )
