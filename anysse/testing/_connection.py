@@ -12,7 +12,7 @@ from anyio.streams.tls import TLSStream
 from anysse._groups import bare_exception
 
 from ._lines import Line
-from ._requests import ANY, Request, RequestReader, ScriptFailed, differences
+from ._requests import ANY, Request, RequestReader, ScriptFailed, asks_to_close, differences
 from ._responses import Content, HeaderItems, comment, encoded, response_head
 
 GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
@@ -60,7 +60,7 @@ class Connection:
         self._is_begun = False
         self._is_answered = True
         self._is_chunked = False
-        self._has_end = True
+        self._is_last = False
         self.is_open = True
         self.closed_by_peer = anyio.Event()
         self.closed_at: float | None = None
@@ -77,11 +77,14 @@ class Connection:
     ) -> None:
         """Send the head of a response; with ``body`` all of it."""
         content = None if body is None else encoded(body, "body")
-        head = response_head(status, headers, None if content is None else len(content), chunked=chunked)
+        is_old = self.request.http_version == "HTTP/1.0"  # which knows no chunks
+        length = None if content is None else len(content)
+        head = response_head(status, headers, length, chunked=chunked and not is_old)
         self._is_begun = True
         self._is_answered = content is not None
-        self._is_chunked, self._has_end = head.is_chunked, head.has_end
-        await self.write(head.data + (content or b""))
+        self._is_chunked = head.is_chunked
+        self._is_last = head.is_last or asks_to_close(self.request)
+        await self.write(head.data + (b"" if content is None else self._framed(content) + self._ending()))
 
     async def send(self, data: Content) -> None:
         """Send a piece of the body, in the framing that the head announced."""
@@ -122,9 +125,9 @@ class Connection:
         if not self._is_answered:
             await self._begin()
             self._is_answered = True
-            await self.write(b"0\r\n\r\n" if self._is_chunked else b"")
+            await self.write(self._ending())
         self._host.changed()
-        if not self._has_end:
+        if self._is_last:
             self.hang_up()
 
     async def drop(self) -> None:
@@ -243,7 +246,15 @@ class Connection:
         await (anyio.sleep(self._pause) if self._pause else checkpoint())
 
     def _framed(self, content: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(content), content) if self._is_chunked else content
+        if self._is_bodiless():
+            return b""
+        return b"%x\r\n%b\r\n" % (len(content), content) if self._is_chunked and content else content
+
+    def _ending(self) -> bytes:
+        return b"0\r\n\r\n" if self._is_chunked and not self._is_bodiless() else b""
+
+    def _is_bodiless(self) -> bool:
+        return self.request.method == "HEAD"
 
 
 Step: TypeAlias = Callable[[Connection], Awaitable[None]]

@@ -1,12 +1,12 @@
 """What a client sends: bytes → requests, and how one differs from what was expected. No sockets."""
 
 import json as json_module
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import anyio
-from anyio.abc import ByteReceiveStream
+from anyio.abc import ByteStream
 
 from anysse._events import Headers
 from anysse._redact import redact_headers, redact_url
@@ -14,6 +14,8 @@ from anysse._redact import redact_headers, redact_url
 ANY: Final[Any] = ...
 """In the place of what is not looked at."""
 _READ_SIZE: Final = 65_536
+
+T = TypeVar("T")
 
 
 @final
@@ -27,6 +29,8 @@ class Request:
     method: str
     target: str
     """What was asked for: a path, and a query perhaps."""
+    http_version: str
+    """``"HTTP/1.1"``, or that of 1.0."""
     headers: Headers
     body: bytes
     time: float
@@ -58,9 +62,9 @@ class ScriptFailed(AssertionError):
 class RequestReader:
     """Reads one request after another."""
 
-    def __init__(self, stream: ByteReceiveStream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
-        self._unread = b""
+        self._unread = bytearray()
 
     async def read(self) -> Request:
         """Wait for all of the next request; what ends the connection, or ended it, is raised by the stream.
@@ -69,36 +73,77 @@ class RequestReader:
             ScriptFailed: What came is no request of HTTP/1.1.
         """
         head = await self._read_past(b"\r\n\r\n")
-        try:
-            first, *lines = head.decode("latin-1").split("\r\n")
-            method, target, _ = first.split(" ")
-            fields = [line.partition(":") for line in lines]
-            headers = Headers((name, value.strip(" \t")) for name, _, value in fields)
-            length = int(headers.get("content-length", "0"))
-        except ValueError as exc:
-            raise ScriptFailed(f"expected a request of HTTP/1.1, and not {head[:80]!r}") from exc
-        is_chunked = headers.get("transfer-encoding") == "chunked"
-        body = await (self._read_chunks() if is_chunked else self._read_exactly(length))
-        return Request(method=method, target=target, headers=headers, body=body, time=anyio.current_time())
+        method, target, version, headers, length = _understood(_head, head)
+        if headers.get("expect", "").lower() == "100-continue":
+            await self._stream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await (self._read_chunks() if length is None else self._read_exactly(length))
+        return Request(
+            method=method,
+            target=target,
+            http_version=version,
+            headers=headers,
+            body=body,
+            time=anyio.current_time(),
+        )
 
     async def _read_chunks(self) -> bytes:
-        body = b""
-        while size := int(await self._read_past(b"\r\n"), 16):
-            body += (await self._read_exactly(size + 2))[:-2]
-        await self._read_past(b"\r\n")
-        return body
+        body = bytearray()
+        while size := _understood(_chunk_size, await self._read_past(b"\r\n")):
+            body += await self._read_exactly(size)
+            await self._read_past(b"\r\n")
+        while await self._read_past(b"\r\n"):
+            pass  # a trailer
+        return bytes(body)
 
     async def _read_past(self, mark: bytes) -> bytes:
-        while mark not in self._unread:
+        while (end := self._unread.find(mark)) < 0:
             self._unread += await self._stream.receive(_READ_SIZE)
-        before, _, self._unread = self._unread.partition(mark)
+        before = bytes(self._unread[:end])
+        del self._unread[: end + len(mark)]
         return before
 
     async def _read_exactly(self, count: int) -> bytes:
         while len(self._unread) < count:
             self._unread += await self._stream.receive(_READ_SIZE)
-        taken, self._unread = self._unread[:count], self._unread[count:]
+        taken = bytes(self._unread[:count])
+        del self._unread[:count]
         return taken
+
+
+def asks_to_close(request: Request) -> bool:
+    """Whether its connection is not for another one: in HTTP/1.0 it is not unless that is asked for."""
+    options = [option.strip() for option in request.headers.get("connection", "").lower().split(",")]
+    return "close" in options or (request.http_version == "HTTP/1.0" and "keep-alive" not in options)
+
+
+def _head(data: bytes) -> tuple[str, str, str, Headers, int | None]:
+    """Give method, target, version and headers, and the length of the body, or None of chunks."""
+    first, *lines = data.decode("latin-1").split("\r\n")
+    method, target, version = first.split(" ")
+    if version not in ("HTTP/1.0", "HTTP/1.1") or not all(":" in line for line in lines):
+        raise ValueError(first)
+    fields = [line.partition(":") for line in lines]
+    headers = Headers((name, value.strip(" \t")) for name, _, value in fields)
+    is_chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+    length = None if is_chunked else _number(headers.get("content-length", "0"), 10)
+    return method, target, version, headers, length
+
+
+def _chunk_size(line: bytes) -> int:
+    return _number(line.partition(b";")[0].decode("latin-1").strip(" \t"), 16)
+
+
+def _number(text: str, base: int) -> int:
+    if not (text.isascii() and text.isalnum()):  # int() takes signs, and underscores
+        raise ValueError(text)
+    return int(text, base)
+
+
+def _understood(read: Callable[[bytes], T], data: bytes) -> T:
+    try:
+        return read(data)
+    except ValueError as exc:
+        raise ScriptFailed(f"expected a request of HTTP/1.1, and not {data[:80]!r}") from exc
 
 
 def differences(

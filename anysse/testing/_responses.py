@@ -25,8 +25,8 @@ class Head(NamedTuple):
 
     data: bytes
     is_chunked: bool
-    has_end: bool
-    """Whether the body ends before the connection does."""
+    is_last: bool
+    """Whether the connection ends with it: it says so, or nothing else ends the body."""
 
 
 def encoded(data: Content, argument: str = "data") -> bytes:
@@ -71,9 +71,11 @@ def response_head(status: int, headers: HeaderItems, length: int | None, *, chun
     fields = [(name, value) for name, value in items if value is not None]
     names = {name.lower() for name, _ in fields}
     is_chunked = "transfer-encoding" in names
+    has_end = is_chunked or status in _WITHOUT_BODY or "content-length" in names
+    is_last = any(name.lower() == "connection" and value.lower() == "close" for name, value in fields)
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     data = f"HTTP/1.1 {status} Scripted\r\n{lines}\r\n".encode("latin-1")
-    return Head(data, is_chunked, is_chunked or status in _WITHOUT_BODY or "content-length" in names)
+    return Head(data, is_chunked, is_last or not has_end)
 
 
 def _framing(length: int | None, *, chunked: bool) -> tuple[str, str]:
