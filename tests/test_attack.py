@@ -1,7 +1,8 @@
 """Leaving a stream at any moment, in any way: nothing is lost, nothing is left, nothing warns.
 
 Moments are counted in turns of the event loop, so that a sweep meets every await, of the client, of
-the HTTP library and of the server. Warnings are errors, those of the garbage collector too.
+the HTTP library and of the server. Warnings are errors, those of the garbage collector too. What is
+cancelled at each of its own checkpoints is in ``test_cancellation``.
 """
 # ruff: noqa: SIM117 - a server, and a stream in it: two lines read better than one.
 
@@ -102,42 +103,6 @@ async def squeezed(connection: Connection) -> None:
     await connection.hang()
 
 
-async def late(connection: Connection) -> None:
-    """Answer after some turns."""
-    await turns(20)
-    await lively(connection)
-
-
-async def cut(connection: Connection) -> None:
-    """Break off, so that the stream waits, and comes back."""
-    await connection.event_stream("retry: 100\ndata: x\n\n")
-    await connection.close()
-
-
-async def refusing(connection: Connection) -> None:
-    """Refuse with a body that does not end."""
-    await connection.respond(503, {"Retry-After": "1"}, chunked=True)
-    await connection.send("no")
-    await connection.hang()
-
-
-async def redirecting(connection: Connection) -> None:
-    """Redirect, with a body that takes its time."""
-    if connection.request.path == "/there":
-        await lively(connection)
-    else:
-        await connection.respond(302, {"Location": "/there"}, chunked=True)
-        await turns(5)
-        await connection.send("there")
-        await turns(5)
-
-
-SCRIPTS = [
-    pytest.param(script, id=script.__name__)
-    for script in (lively, crowded, squeezed, late, cut, refusing, redirecting)
-]
-
-
 # --- leaving ----------------------------------------------------------------------------------------------
 
 
@@ -145,35 +110,6 @@ async def read(url: str, client: Any) -> None:
     async with anysse.open_stream(url, client=client, retry=QUICK) as events:
         async for _ in events:
             pass
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-async def test_a_scope_that_is_cancelled_at_any_moment(
-    client: Any, anyio_backend_name: str, script: Script, moments: range
-) -> None:
-    async with attacked(script, client, anyio_backend_name) as server:
-        for count in moments:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(read, server.url, client)
-                await turns(count)
-                tasks.cancel_scope.cancel()
-            await server.all_idle()
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-async def test_a_task_that_is_cancelled_natively_at_any_moment(
-    client: Any, anyio_backend_name: str, script: Script, moments: range
-) -> None:
-    if anyio_backend_name != "asyncio":
-        pytest.skip("a native task.cancel() is asyncio's")
-    async with attacked(script, client, anyio_backend_name) as server:
-        for count in moments:
-            task = asyncio.create_task(read(server.url, client))
-            await turns(count)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            await server.all_idle()
 
 
 @pytest.mark.parametrize("script", [lively, crowded, squeezed])
@@ -281,29 +217,6 @@ async def close_after(events: "anysse.EventStream", count: int) -> None:
 async def drain(events: "anysse.EventStream") -> None:
     while True:
         await events.receive()
-
-
-async def test_streams_of_their_own_client_leave_nothing(
-    anyio_backend_name: str, library: ModuleType, moments: range
-) -> None:
-    async with serve(then=lively) as server:
-        before = living_tasks(anyio_backend_name)
-        for count in moments[::4]:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(read_by_itself, library.Request("GET", server.url))
-                await turns(count)
-                tasks.cancel_scope.cancel()
-            await server.all_closed()
-        gc.collect()
-        with anyio.fail_after(2):
-            while living_tasks(anyio_backend_name) > before:
-                await checkpoint()
-
-
-async def read_by_itself(request: Any) -> None:
-    async with anysse.open_stream(request) as events:
-        async for _ in events:
-            pass
 
 
 # --- every number once ------------------------------------------------------------------------------------
