@@ -642,6 +642,31 @@ def test_a_long_line_says_that_cutting_out_blocks_would_be_slow(
     assert bool(taken["_take_blocks"]) is is_fast
 
 
+@pytest.mark.parametrize(("size", "is_cut"), [(1023, False), (1024, True)])
+def test_whole_blocks_are_cut_out_where_that_is_worth_it(
+    taken: dict[str, list[Any]], size: int, is_cut: bool
+) -> None:
+    rest = BLOCK * 80
+    EventStreamParser().feed(b"data: ".ljust(size - len(rest) - 2, b"x") + b"\n\n" + rest)
+    assert bool(taken["_take_blocks"]) is is_cut
+
+
+@pytest.mark.parametrize(("size", "is_long"), [(4095, False), (4096, True)])
+def test_a_long_read_of_long_lines_is_split_in_the_way_that_is_fast_for_them(
+    monkeypatch: pytest.MonkeyPatch, size: int, is_long: bool
+) -> None:
+    split, reads = _parser._split_long, []
+
+    def noting(text: bytes) -> list[bytes]:
+        reads.append(text)
+        return split(text)
+
+    monkeypatch.setattr(_parser, "_split_long", noting)
+    stream = b"data: ".ljust(size - 2, b"x") + b"\n\n"
+    assert len(EventStreamParser().feed(stream)) == 1
+    assert reads == ([stream] if is_long else [])
+
+
 def test_bare_data_lines_are_not_looked_at_field_by_field(taken: dict[str, list[Any]]) -> None:
     named = b"event: e\ndata: a\ndata: b\n\n"
     parser = EventStreamParser()
@@ -660,10 +685,10 @@ def test_a_data_line_that_grows_is_not_judged_at_each_read(taken: dict[str, list
 
 @pytest.mark.parametrize("limit", [18, 19])
 def test_data_lines_are_taken_as_such_wherever_they_come(taken: dict[str, list[Any]], limit: int) -> None:
-    parser = EventStreamParser(max_event_size=limit)
+    parser = EventStreamParser(max_event_size=limit + 1)
     assert data_of(b"data: a\ndata: b\nid:9\n\n", max_event_size=limit) == ["a\nb"]
     assert taken["_process_field"] == ["id"]
-    assert parser.feed(b"event:789\ndata: 67\n") == []
+    assert parser.feed(b"event:7890\ndata: 678\n") == []
     assert taken["_process_field"] == ["id", "event"]
 
 
