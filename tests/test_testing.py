@@ -5,8 +5,9 @@
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
@@ -300,6 +301,56 @@ async def test_refuse_shuts_the_listener_for_a_while(served: Served) -> None:
     assert refused.is_set()
 
 
+@pytest.mark.parametrize("steps", [[refuse(100), wait(50), refuse(10)], [refuse(10), wait(5), refuse(95)]])
+def test_the_longest_of_several_refusals_counts(steps: list[Step]) -> None:
+    async def main() -> None:
+        import httpx
+
+        async with (
+            serve_in_memory(steps, then=respond(200, body="x")) as server,
+            httpx.AsyncClient(transport=server.transport(), timeout=None) as client,
+        ):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get(server.url)
+            for is_open in (False, True):
+                await anyio.sleep(75)
+                with nullcontext() if is_open else pytest.raises(httpx.ConnectError):
+                    await client.get(server.url)
+
+    in_virtual_time(main)
+
+
+def test_a_server_that_is_told_to_refuse_does_so_until_it_is_told_otherwise() -> None:
+    async def main() -> None:
+        import httpx
+
+        async with (
+            serve_in_memory(refuse(10), then=respond(200, body="x")) as server,
+            httpx.AsyncClient(transport=server.transport()) as client,
+        ):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get(server.url)
+            await server.refuse()
+            await anyio.sleep(20)  # when the step has listened again
+            with pytest.raises(httpx.ConnectError):
+                await client.get(server.url)
+            await server.listen_again()
+            assert (await client.get(server.url)).text == "x"
+
+    in_virtual_time(main)
+
+
+async def test_who_has_no_request_under_way_is_hung_up_on_by_a_server_that_refuses(served: Served) -> None:
+    gate = anyio.Event()
+    async with served([send("data: x\n\n"), wait(gate), refuse(100)], respond(204)) as (server, client):
+        async with anysse.open_stream(server.url, client=client, retry=None) as events:
+            await events.receive()
+            await client.get(server.url)
+            assert server.open_connections == 2
+            gate.set()
+            await server.all_closed()
+
+
 # --- What came --------------------------------------------------------------------------------------------
 
 
@@ -455,6 +506,54 @@ async def test_what_is_no_request_is_a_failure() -> None:
             await anyio.sleep_forever()
 
 
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ([drop(), send("x")], "closed the connection"),
+        ([reset(), respond()], "closed the connection"),
+        ([truncate(), hang()], "closed the connection"),
+        ([refuse(0), comment()], "closed the connection"),
+        ([respond(chunked=False), end(), write("x")], "closed the connection"),
+        ([send("x"), end(), send("y")], "the response is over"),
+        ([respond(200, body="x"), truncate()], "the response is over"),
+        ([send("x"), respond(503)], "the response has begun"),
+    ],
+)
+async def test_a_step_that_can_never_be_done_is_a_failure(
+    served: Served, library: ModuleType, script: list[Step], problem: str
+) -> None:
+    told = rf"failed at step {len(script)} of [\s\S]*> .*{problem}"
+    with pytest.raises(ScriptFailed, match=told):  # noqa: PT012 - the server raises as its block ends
+        async with served(script) as (server, client):
+            with suppress(library.TransportError):
+                await client.get(server.url)
+            await anyio.sleep_forever()
+
+
+async def test_of_a_long_json_body_what_differs_is_told(served: Served) -> None:
+    came = {"messages": [{"role": "user", "content": "helo"}], "text": "x" * 600}
+    wanted = {"messages": [{"role": "user", "content": "hello"}], "text": "x" * 600}
+    with pytest.raises(ScriptFailed) as failure:
+        async with served(expect(json=wanted)) as (server, client):
+            await client.post(server.url, json=came)
+    assert "> JSON body['messages'][0]['content']: expected 'hello', got 'helo'" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [
+        ({"a": 1, "b": 2}, "JSON body['b']: expected 2, got none"),
+        ({}, "JSON body['a']: expected none, got 1"),
+        ({"a": "y" * 600}, f"JSON body['a']: expected '{'y' * 499}…, got 1"),
+    ],
+)
+async def test_what_is_missing_or_too_much_is_told(served: Served, wanted: object, line: str) -> None:
+    with pytest.raises(ScriptFailed) as failure:
+        async with served(expect(json=wanted)) as (server, client):
+            await client.post(server.url, json={"a": 1})
+    assert f"    > {line}\n" in str(failure.value)
+
+
 # --- TLS --------------------------------------------------------------------------------------------------
 
 
@@ -495,6 +594,9 @@ async def test_tls_without_trustme_says_what_to_install(monkeypatch: pytest.Monk
         (lambda: send(7), "data"),
         (lambda: send(ServerSentEvent(id="a\nb")), "data"),
         (lambda: send(ServerSentEvent(event="a\rb")), "data"),
+        (lambda: send(ServerSentEvent(data={"a": 1})), "data"),
+        (lambda: send("\ud800"), "data"),
+        (lambda: send(ServerSentEvent(data="\ud800")), "data"),
         (lambda: comment(7), "text"),
         (lambda: trickle(None), "data"),
         (lambda: trickle("x", pause=-1), "pause"),
@@ -513,6 +615,7 @@ async def test_tls_without_trustme_says_what_to_install(monkeypatch: pytest.Monk
         (lambda: respond(True), "status"),
         (lambda: respond(100), "status"),
         (lambda: respond(200, {"A": 7}), "headers"),
+        (lambda: respond(200, {"A": 0}), "headers"),
         (lambda: respond(200, {"A": "x\r\nB: y"}), "headers"),
         (lambda: respond(200, {"A b": "x"}), "headers"),
         (lambda: respond(200, "Content-Type"), "headers"),
@@ -521,6 +624,7 @@ async def test_tls_without_trustme_says_what_to_install(monkeypatch: pytest.Monk
         (expect, "expect"),
         (lambda: expect(header=[("a", "b")]), "header"),
         (lambda: expect(body=7), "body"),
+        (lambda: expect(body=ServerSentEvent(data="x")), "body"),
         (lambda: expect(method=7), "method"),
         (lambda: expect(target=b"/"), "target"),
         (lambda: expect(header={"a": 7}), "header"),
@@ -541,6 +645,8 @@ def test_a_wrong_argument_of_a_step_is_named(make: Callable[[], Step], argument:
         ([], {"then": 7}, "then"),
         ([], {"routes": {"/a": 7}}, "routes"),
         ([], {"routes": [send("x")]}, "routes"),
+        ([], {"routes": {"a": send("x")}}, "routes"),
+        ([], {"routes": {"/a?b": send("x")}}, "routes"),
     ],
 )
 @pytest.mark.parametrize("serving", [serve, serve_in_memory])
@@ -567,6 +673,23 @@ async def test_the_fixture_serves_a_test_under_any_event_loop(anysse_server: Any
     server = anysse_server([send("data: a\n\n"), hang()])
     async with anysse.open_stream(server.url) as events:
         assert (await events.receive()).data == "a"
+
+
+def test_a_script_waits_for_a_test_in_another_thread(anysse_server: Any, library: ModuleType) -> None:
+    go = threading.Event()
+    server = anysse_server([send("one"), wait(go), send("two")])
+    with library.Client(trust_env=False) as client, client.stream("GET", server.url) as response:
+        texts = response.iter_text()
+        assert next(texts) == "one"
+        go.set()
+        assert next(texts) == "two"
+
+
+async def test_what_can_be_awaited_in_the_servers_thread_alone_says_so(anysse_server: Any) -> None:
+    server = anysse_server()
+    for method in (server.all_idle, server.refuse, server.listen_again):
+        with pytest.raises(RuntimeError, match=r"thread of its own.*use steps"):
+            await method()
 
 
 def test_a_script_that_failed_is_an_error_of_the_fixture(tmp_path: Path) -> None:

@@ -102,6 +102,19 @@ async def test_hanging_up_wakes_who_waits_at_the_same_end(line: Line, peer: Line
         line.hang_up()
 
 
+async def test_hanging_up_wakes_who_sends_at_the_same_end(line: Line, peer: Line) -> None:
+    async def send() -> None:
+        with pytest.raises(anyio.ClosedResourceError):  # noqa: PT012 - in memory the first is taken whole
+            while True:
+                await line.send(MUCH)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await anyio.wait_all_tasks_blocked()
+            line.hang_up()
+
+
 async def test_what_is_closed_can_neither_send_nor_receive(line: Line, peer: Line) -> None:
     line.hang_up()
     with pytest.raises(anyio.ClosedResourceError):

@@ -1,6 +1,7 @@
 """One connection of a client, as a script sees it: what may be done there. Knows AnyIO, and no client."""
 
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol, TypeAlias
 
@@ -17,6 +18,9 @@ from ._responses import Content, HeaderItems, comment, encoded, response_head
 
 GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 """What a connection raises once either side has closed it."""
+
+_POLL: Final = 0.01
+"""Seconds between two looks at an event of another thread."""
 
 
 class Waitable(Protocol):
@@ -58,6 +62,7 @@ class Connection:
         self._every: int | None = None
         self._pause = 0.0
         self._is_begun = False
+        self._is_closed_by_script = False
         self._is_answered = True
         self._is_chunked = False
         self._is_last = False
@@ -77,6 +82,8 @@ class Connection:
     ) -> None:
         """Send the head of a response; with ``body`` all of it."""
         content = None if body is None else encoded(body, "body")
+        if self._is_begun:
+            raise ScriptFailed("the response has begun: a second head can only be written, with write()")
         is_old = self.request.http_version == "HTTP/1.0"  # which knows no chunks
         length = None if content is None else len(content)
         head = response_head(status, headers, length, chunked=chunked and not is_old)
@@ -90,6 +97,7 @@ class Connection:
         """Send a piece of the body, in the framing that the head announced."""
         content = encoded(data)
         await self._begin()
+        self._check_unanswered()
         every = self._every or len(content)
         for start in range(0, len(content), every or 1):
             if start:
@@ -114,11 +122,18 @@ class Connection:
 
     async def write(self, data: bytes | str) -> None:
         """Write bytes as they are, whatever that does to the framing."""
+        self._check_unclosed()
         await self._stream.send(data.encode() if isinstance(data, str) else data)
 
-    async def wait(self, until: float | Waitable) -> None:
+    async def wait(self, until: float | Waitable | threading.Event) -> None:
         """Wait for so many seconds, or for an event."""
-        await (anyio.sleep(until) if isinstance(until, int | float) else until.wait())
+        if isinstance(until, int | float):
+            await anyio.sleep(until)
+        elif isinstance(until, threading.Event):
+            while not until.is_set():  # noqa: ASYNC110 - nothing else tells of it without blocking a thread
+                await anyio.sleep(_POLL)
+        else:
+            await until.wait()
 
     async def end(self) -> None:
         """End the response as it should be; the connection stays for another request, where it may."""
@@ -128,27 +143,29 @@ class Connection:
             await self.write(self._ending())
         self._host.changed()
         if self._is_last:
-            self.hang_up()
+            self._close()
 
     async def drop(self) -> None:
         """Close the connection, in the middle of whatever goes on."""
-        self.hang_up()
+        self._close()
         await checkpoint()
 
     async def reset(self) -> None:
         """Close the connection with a TCP reset."""
-        self.hang_up(reset=True)
+        self._close(reset=True)
         await checkpoint()
 
     async def truncate(self, data: Content = "data: cut") -> None:
         """Send a chunk that is a byte shorter than it says, and close the connection."""
         content = encoded(data)
         await self._begin()
+        self._check_unanswered()
         await self.write((b"%x\r\n" % (len(content) + 1) if self._is_chunked else b"") + content)
         await self.drop()
 
     async def hang(self) -> None:
         """Send nothing more, and hold the connection open until the client closes it."""
+        self._check_unclosed()
         await self.closed_by_peer.wait()
 
     async def redirect(self, location: str, status: int = 302) -> None:
@@ -156,7 +173,7 @@ class Connection:
         await self.respond(status, {"Location": location}, b"")
 
     async def refuse(self, seconds: float) -> None:
-        """Close the connection, and have nobody connect for a while."""
+        """Close the connection and those that are idle, and have nobody connect for a while."""
         self._host.refuse_for(seconds)
         await self.drop()
 
@@ -241,6 +258,19 @@ class Connection:
     async def _begin(self) -> None:
         if not self._is_begun:
             await self.respond()
+
+    def _close(self, *, reset: bool = False) -> None:
+        """Close it as the script says."""
+        self._is_closed_by_script = True
+        self.hang_up(reset=reset)
+
+    def _check_unanswered(self) -> None:
+        if self._is_answered:
+            raise ScriptFailed("the response is over: what comes after it can only be written, with write()")
+
+    def _check_unclosed(self) -> None:
+        if self._is_closed_by_script:
+            raise ScriptFailed("the script has closed the connection: nothing can be sent any more")
 
     async def _rest(self) -> None:
         await (anyio.sleep(self._pause) if self._pause else checkpoint())

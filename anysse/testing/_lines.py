@@ -103,7 +103,7 @@ class _Pipe:
 
     async def put(self, data: bytes) -> None:
         await checkpoint()
-        while self._size >= _CAPACITY and not self._is_abandoned:
+        while self._size >= _CAPACITY and not (self._is_abandoned or self._is_ended):
             await self._change.wait()
         if self._is_ended:
             raise anyio.ClosedResourceError

@@ -1,8 +1,9 @@
 """What a client sends: bytes → requests, and how one differs from what was expected. No sockets."""
 
 import json as json_module
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final, TypeVar, final
 
 import anyio
@@ -14,6 +15,7 @@ from anysse._redact import redact_headers, redact_url
 ANY: Final[Any] = ...
 """In the place of what is not looked at."""
 _READ_SIZE: Final = 65_536
+_SHOWN: Final = 500
 
 T = TypeVar("T")
 
@@ -166,16 +168,32 @@ def differences(
     wanted = body.encode() if isinstance(body, str) else body
     if wanted is not None and request.body != wanted:
         yield _difference("body", wanted, request.body)
-    if json is not ANY and json != _parsed(request.body):
-        yield _difference("JSON body", json, _parsed(request.body))
+    if json is not ANY and json != (came := _parsed(request.body)):
+        yield _difference(*_first_difference("JSON body", json, came))
 
 
 def _difference(what: str, expected: object, came: object) -> str:
     return f"{what}: expected {_shown(expected)}, got {_shown(came)}"
 
 
+def _first_difference(where: str, expected: object, came: object) -> tuple[str, object, object]:
+    """Go down to what alone differs: conversations are long."""
+    pairs: Iterable[tuple[object, object, object]] = ()
+    if isinstance(expected, dict) and isinstance(came, dict):
+        pairs = [(key, expected.get(key, ANY), came.get(key, ANY)) for key in {**expected, **came}]
+    elif isinstance(expected, list) and isinstance(came, list):
+        pairs = [(index, *pair) for index, pair in enumerate(zip_longest(expected, came, fillvalue=ANY))]
+    for key, wanted, got in pairs:
+        if wanted != got:
+            return _first_difference(f"{where}[{key!r}]", wanted, got)
+    return where, expected, came
+
+
 def _shown(value: object) -> str:
-    return "none" if value is None else f"{value!r:.500}"
+    if value is None or value is ANY:
+        return "none"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _parsed(body: bytes) -> object:

@@ -32,9 +32,12 @@ class Head(NamedTuple):
 def encoded(data: Content, argument: str = "data") -> bytes:
     """Give it as it goes over the wire."""
     if isinstance(data, ServerSentEvent):
-        return _event(data, argument).encode()
+        data = _event(data, argument)
     if isinstance(data, str):
-        return data.encode()
+        try:
+            return data.encode()
+        except UnicodeEncodeError as exc:
+            raise InvalidRequest(argument, f"cannot be written as UTF-8: {shown(data)}") from exc
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise InvalidRequest(argument, f"must be bytes, text or a ServerSentEvent, not {shown(data)}")
@@ -47,7 +50,7 @@ def check_header(name: str, value: str | None) -> None:
         TypeError: It is no text.
         ValueError: It cannot be sent.
     """
-    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value or ""):
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch("" if value is None else value):
         raise ValueError(name)
 
 
@@ -85,6 +88,8 @@ def _framing(length: int | None, *, chunked: bool) -> tuple[str, str]:
 
 
 def _event(event: ServerSentEvent, argument: str) -> str:
+    if not all(isinstance(text, str) for text in (event.event, event.data, event.id)):
+        raise InvalidRequest(argument, f"has what is no text: {shown(event)}")
     if _LINE_END.search(event.event) or _LINE_END.search(event.id):
         raise InvalidRequest(argument, f"has a line end where none can be written: {shown(event)}")
     fields = [("event", event.event)] if event.event != "message" else []

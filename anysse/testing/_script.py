@@ -28,7 +28,7 @@ class Scripts:
         """What the first script that failed did raise."""
         if routes is not None and not isinstance(routes, Mapping):
             raise InvalidRequest("routes", f"must map paths to scripts, not {shown(routes)}")
-        self._routes = {path: steps_of(script, "routes") for path, script in (routes or {}).items()}
+        self._routes = {_path(path): steps_of(script, "routes") for path, script in (routes or {}).items()}
 
     async def answer(self, connection: Connection) -> None:
         """Take the steps of the script whose turn it is."""
@@ -69,6 +69,13 @@ def steps_of(script: Script, argument: str) -> Sequence[Step]:
     if isinstance(steps, Sequence) and not isinstance(steps, str | bytes) and all(map(callable, steps)):
         return tuple(steps)
     raise InvalidRequest(argument, f"must be a step, or a sequence of steps, not {shown(script)}")
+
+
+def _path(path: object) -> str:
+    """Refuse what no request could have."""
+    if isinstance(path, str) and path.startswith("/") and "?" not in path:
+        return path
+    raise InvalidRequest("routes", f"must have paths that begin with '/', without a query, not {shown(path)}")
 
 
 async def stop(connection: Connection) -> None:

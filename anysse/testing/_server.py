@@ -1,11 +1,13 @@
 """The scripted server: takes connections, over TCP or in memory, and has their requests answered."""
 
+import math
 import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from threading import get_ident
 from typing import Final, TypeVar, final
 
 import anyio
@@ -41,6 +43,8 @@ class Server(ABC):
         self._tasks = tasks
         self._scripts = scripts
         self._change = anyio.Event()
+        self._shut_until = -math.inf
+        self._thread = get_ident()
         self.requests: list[Request] = []
         self.connections: list[Connection] = []
 
@@ -51,6 +55,7 @@ class Server(ABC):
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait until ``is_so``; asked whenever a request comes, or a connection opens or closes."""
+        self._check_thread()
         while not is_so():
             await self._change.wait()
 
@@ -68,14 +73,14 @@ class Server(ABC):
 
     async def refuse(self) -> None:
         """Have nobody connect, and hang up on whoever has no request under way."""
-        self._shut()
-        for connection in self.connections:
-            if connection.is_idle:
-                connection.hang_up()
+        self._check_thread()
+        self._refuse_until(math.inf)
         await checkpoint()
 
     async def listen_again(self) -> None:
         """Take connections once more."""
+        self._check_thread()
+        self._shut_until = -math.inf
         self._open()
         await checkpoint()
 
@@ -87,14 +92,30 @@ class Server(ABC):
         self._change = anyio.Event()
 
     def refuse_for(self, seconds: float) -> None:
-        """Have nobody connect for a while."""
+        """Have nobody connect for a while, and hang up on whoever has no request under way."""
+        end = anyio.current_time() + seconds
 
         async def run() -> None:
-            await anyio.sleep(seconds)
-            self._open()
+            await anyio.sleep_until(end)
+            if self._shut_until <= end:  # else it is to be shut for longer by now
+                self._open()
 
-        self._shut()
+        self._refuse_until(end)
         self._tasks.start_soon(run)
+
+    def _refuse_until(self, end: float) -> None:
+        self._shut_until = max(self._shut_until, end)
+        self._shut()
+        for connection in self.connections:
+            if connection.is_idle:
+                connection.hang_up()
+
+    def _check_thread(self) -> None:
+        if get_ident() != self._thread:
+            raise RuntimeError(
+                "this server runs in a thread of its own, where nothing can be awaited from another one: "
+                "use steps, such as refuse(seconds) and wait(threading.Event())"
+            )
 
     # How it is reached.
 
@@ -216,21 +237,24 @@ async def serve(
     A script is a step, or a sequence of them, and answers one request, on whichever connection that comes:
     the first request has the first script, the next one the next. A step is one of this module, or an async
     function of yours that takes a ``Connection``. When the steps are over the response is ended as it should
-    be; when the client closes the connection the script is over, whatever is left of it.
+    be. Once the client has closed the connection, the next step that sends ends the script, and that is no
+    failure; a step that can never be done, such as one that sends after ``drop()``, is one.
 
     When the context is left, the listener and all connections are closed.
 
     Args:
         scripts: One for each request, in order.
         then: What answers the requests after these; 204 by default, which has a client stop for good.
-        routes: Scripts by path, each for all requests of its path; these are not counted among the others.
+        routes: Scripts by path, without a query, each for all requests of its path; these are not counted
+            among the others.
         tls: Whether to speak TLS, with a certificate made for this server alone; it needs ``trustme``.
         must_use_all: Whether a script that no request asked for is a failure, when the context is left
             without an exception.
 
     Raises:
         InvalidRequest: An argument is none of these, or trustme is missing.
-        ScriptFailed: A script expected something else than what came. The body is cancelled at once.
+        ScriptFailed: A script expected something else than what came, or has a step that can never be done:
+            the body is cancelled at once. Or no request asked for it.
     """
     turns = Scripts(scripts, then, routes)
     async with _running(partial(SocketServer, tls=tls), turns) as server:

@@ -1,5 +1,6 @@
 """The steps of a script, each a value that says what it is. What they do is in ``Connection``."""
 
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
@@ -50,8 +51,10 @@ def respond(
     items = _checked_headers(headers)
     if body is not None:
         body = encoded(body, "body")
+    shown_headers = dict(items) if isinstance(headers, Mapping) else items
+    unframed = {} if chunked else {"chunked": chunked}
     return _Step(
-        _called("respond", status, **_given(headers=dict(items), body=body)),
+        _called("respond", status, **_given(headers=shown_headers, body=body), **unframed),
         lambda connection: connection.respond(status, items, body, chunked=chunked),
     )
 
@@ -103,8 +106,12 @@ def write(data: bytes | str) -> Step:
     return _Step(_called("write", data), lambda connection: connection.write(content))
 
 
-def wait(until: float | Waitable) -> Step:
-    """Wait for so many seconds, or until an event has happened: anything that has ``await event.wait()``."""
+def wait(until: float | Waitable | threading.Event) -> Step:
+    """Wait for so many seconds, or until an event has happened.
+
+    That is anything with ``await event.wait()`` of the same event loop, or a ``threading.Event`` where
+    whoever sets it has another thread, as a test with the fixture ``anysse_server`` has.
+    """
     if not hasattr(until, "wait"):
         check_number("until", until, minimum=0)
     return _Step(_called("wait", until), lambda connection: connection.wait(until))
@@ -148,7 +155,10 @@ def redirect(location: str, status: int = 302) -> Step:
 
 
 def refuse(seconds: float) -> Step:
-    """Close the connection, and have nobody connect for so many seconds: as a server that is restarted."""
+    """Close the connection and those that are idle, and have nobody connect for so many seconds.
+
+    So it is with a server that is restarted. Of several refusals the one that ends last counts.
+    """
     check_number("seconds", seconds, minimum=0)
     return _Step(_called("refuse", seconds), lambda connection: connection.refuse(seconds))
 
@@ -176,10 +186,11 @@ def expect(
     for argument, value in (("method", method), ("target", target)):
         if value is not None:
             _check_text(argument, value)
-    if body is not None:
-        encoded(body, "body")
+    if body is not None and not isinstance(body, bytes | str):
+        raise InvalidRequest("body", f"must be bytes or text, not {shown(body)}")
     if header is not None:
         _check_wanted(header)
+        header = dict(header)
     wanted = _given(method=method, target=target, header=header, body=body)
     wanted |= {} if json is ANY else {"json": json}
     if not wanted:
@@ -199,7 +210,7 @@ def _short(value: object) -> str:
 
 
 def _given(**options: object) -> dict[str, object]:
-    return {name: value for name, value in options.items() if value not in (None, {})}
+    return {name: value for name, value in options.items() if value is not None and value not in ({}, [])}
 
 
 def _check_text(argument: str, value: object) -> None:
