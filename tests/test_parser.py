@@ -393,6 +393,13 @@ def test_the_error_has_the_events_before_it() -> None:
     assert parser.last_event_id == "1"
 
 
+def test_the_error_has_the_events_before_it_however_many_came_in_one_read() -> None:
+    parser = EventStreamParser(max_event_size=3000)
+    with pytest.raises(EventTooLarge) as caught:
+        parser.feed(b"data: a\n\n" * 200 + b"data: " + b"x" * 3000)
+    assert [event.data for event in caught.value.events] == ["a"] * 200
+
+
 def test_after_it_every_feed_raises_again() -> None:
     parser = EventStreamParser(max_event_size=10)
     for chunk in (b"data: too large\n", b"\n\ndata: x\n\n", b""):
