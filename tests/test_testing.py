@@ -159,6 +159,19 @@ async def test_what_is_written_goes_out_as_it_is(served: Served, library: Module
                 await client.get(server.url)
 
 
+async def test_nothing_is_added_to_a_response_that_is_written(served: Served) -> None:
+    whole = "HTTP/1.1 200 Fine\r\nContent-Length: 4\r\n\r\nfine"
+    async with served(write(whole), [write(whole[:20]), write(whole[20:]), end()]) as (server, client):
+        assert [(await client.get(server.url)).text for _ in range(2)] == ["fine", "fine"]
+    assert len(server.connections) == 1
+
+
+async def test_an_interim_response_may_be_written_before_the_stream(served: Served) -> None:
+    script = [write("HTTP/1.1 103 Early Hints\r\n\r\n"), send("data: x\n\n")]
+    async with served(script) as (server, client):
+        assert (await client.get(server.url)).text == "data: x\n\n"
+
+
 async def test_split_sends_in_pieces_until_it_is_told_otherwise() -> None:
     import httpx
 

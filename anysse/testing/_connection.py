@@ -61,7 +61,7 @@ class Connection:
         self._host = host
         self._every: int | None = None
         self._pause = 0.0
-        self._is_begun = False
+        self._is_begun = self._is_written = False
         self._is_closed_by_script = False
         self._is_answered = True
         self._is_chunked = False
@@ -91,7 +91,7 @@ class Connection:
         self._is_answered = content is not None
         self._is_chunked = head.is_chunked
         self._is_last = head.is_last or asks_to_close(self.request)
-        await self.write(head.data + (b"" if content is None else self._framed(content) + self._ending()))
+        await self._put(head.data + (b"" if content is None else self._framed(content) + self._ending()))
 
     async def send(self, data: Content) -> None:
         """Send a piece of the body, in the framing that the head announced."""
@@ -102,7 +102,7 @@ class Connection:
         for start in range(0, len(content), every or 1):
             if start:
                 await self._rest()
-            await self.write(self._framed(content[start : start + every]))
+            await self._put(self._framed(content[start : start + every]))
 
     async def comment(self, text: str = "") -> None:
         """Send a comment."""
@@ -121,9 +121,9 @@ class Connection:
         await checkpoint()
 
     async def write(self, data: bytes | str) -> None:
-        """Write bytes as they are, whatever that does to the framing."""
-        self._check_unclosed()
-        await self._stream.send(data.encode() if isinstance(data, str) else data)
+        """Write bytes as they are; to a response that is written so, its end adds nothing."""
+        self._is_written = True
+        await self._put(data.encode() if isinstance(data, str) else data)
 
     async def wait(self, until: float | Waitable | threading.Event) -> None:
         """Wait for so many seconds, or for an event."""
@@ -138,9 +138,10 @@ class Connection:
     async def end(self) -> None:
         """End the response as it should be; the connection stays for another request, where it may."""
         if not self._is_answered:
-            await self._begin()
+            if not self._is_written:
+                await self._begin()
             self._is_answered = True
-            await self.write(self._ending())
+            await self._put(self._ending())
         self._host.changed()
         if self._is_last:
             self._close()
@@ -160,7 +161,7 @@ class Connection:
         content = encoded(data)
         await self._begin()
         self._check_unanswered()
-        await self.write((b"%x\r\n" % (len(content) + 1) if self._is_chunked else b"") + content)
+        await self._put((b"%x\r\n" % (len(content) + 1) if self._is_chunked else b"") + content)
         await self.drop()
 
     async def hang(self) -> None:
@@ -246,7 +247,8 @@ class Connection:
                     self._host.changed()
 
     async def _answer(self, answer: "Callable[[Connection], Awaitable[None]]") -> None:
-        self._is_begun = self._is_answered = False
+        self._is_begun = self._is_written = self._is_answered = False
+        self._is_chunked = self._is_last = False
         self._every, self._pause = None, 0.0
         try:
             await answer(self)
@@ -271,6 +273,10 @@ class Connection:
     def _check_unclosed(self) -> None:
         if self._is_closed_by_script:
             raise ScriptFailed("the script has closed the connection: nothing can be sent any more")
+
+    async def _put(self, data: bytes) -> None:
+        self._check_unclosed()
+        await self._stream.send(data)
 
     async def _rest(self) -> None:
         await (anyio.sleep(self._pause) if self._pause else checkpoint())

@@ -101,7 +101,7 @@ def split(*, every: int | None, pause: float = 0.0) -> Step:
 
 
 def write(data: bytes | str) -> Step:
-    """Write bytes as they are, whatever that does to the framing; no head is sent before them."""
+    """Write bytes as they are, whatever that does to the framing; nothing is added to them."""
     content = encoded(data)
     return _Step(_called("write", data), lambda connection: connection.write(content))
 
