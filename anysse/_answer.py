@@ -10,8 +10,8 @@ MAX_REDIRECTS = 20
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _ESSENCE = re.compile(rf"{_TOKEN}/{_TOKEN}", re.ASCII)
-# A quoted string may hold commas; outside of it a comma separates two values. Nothing is tried in another way,
-# or each character would take 140 bytes meanwhile.
+# A quoted string may hold commas; outside of it a comma separates two values. Nothing is tried in another
+# way, or each character would take 140 bytes meanwhile.
 _LIST_ITEM = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"?|[^",]++)++')
 _MAX_DELAY_DIGITS = 12
 _MAX_DATE_LENGTH = 64

@@ -27,8 +27,8 @@ class ServerSentEvent(NamedTuple):
         """Parse ``data`` as JSON.
 
         Raises:
-            json.JSONDecodeError: The data is no JSON, or none that Python can hold: it is nested too deeply, or
-                has an integer of thousands of digits (a ``ValueError``).
+            json.JSONDecodeError: The data is no JSON, or none that Python can hold: it is nested too deeply,
+                or has an integer of thousands of digits (a ``ValueError``).
         """
         import json  # only who calls this needs it
 

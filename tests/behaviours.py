@@ -9,8 +9,10 @@ import anyio
 
 import anysse
 from anysse._clients import own_client
+from anysse.testing import Script
+from anysse.testing import SocketServer as Server
 from tests import streams
-from tests.server import Script, Server, serve
+from tests.server import serve
 
 DEADLINE = 30.0  # a shared machine is slow at times
 QUICK_LINE = "retry: 100\n"

@@ -16,7 +16,9 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 import anysse
-from tests.server import Connection, Server, serve
+from anysse.testing import Connection
+from anysse.testing import SocketServer as Server
+from tests.server import event_stream, serve
 
 V = TypeVar("V")
 
@@ -158,7 +160,7 @@ class ChaoticFeed(anysse.Observer):
             )
 
     async def _answer(self, connection: Connection) -> None:
-        after = int(connection.request.get("Last-Event-ID") or 0)
+        after = int(connection.request.headers.get("Last-Event-ID") or 0)
         assert self._after <= after <= self.last, f"resumed after {after}, having resumed after {self._after}"
         self._after = after
         if not self._turns:
@@ -198,7 +200,7 @@ async def _refuse(connection: Connection, turn: Turn) -> None:
         await connection.respond(503, [("Retry-After", turn.retry_after)], "busy")
     elif turn.fault == "no HTTP":
         await connection.write(random.Random(turn.seed).choice(NO_HTTP))
-        await connection.close()
+        await connection.drop()
     else:
         await connection.hang()
 
@@ -216,7 +218,7 @@ class _Answer:
     async def send(self, after: int) -> None:
         connection, turn = self._connection, self._turn
         headers = {} if self._squeeze is None else {"Content-Encoding": turn.coding}
-        await connection.event_stream(headers=headers, chunked=turn.is_chunked)
+        await event_stream(connection, headers=headers, chunked=turn.is_chunked)
         await self._write_at_pace(self._coded(self._text(after)))
         match turn.fault:
             case "end":
@@ -225,7 +227,7 @@ class _Answer:
                 await connection.end()
             case "bad chunk":
                 await connection.write(self._chance.choice(BAD_CHUNKS))
-                await connection.close()
+                await connection.drop()
             case "silence":
                 await connection.hang()
             case "reset":
@@ -233,7 +235,7 @@ class _Answer:
             case "cut in an event" | "cut in a character" | "cut in an id":
                 beginning = self._framed(self._coded(self._beginning()), missing=self._chance.randint(1, 99))
                 await connection.write(beginning)
-                await connection.close()
+                await connection.drop()
 
     # --- as text ---
 

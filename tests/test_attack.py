@@ -27,7 +27,9 @@ from starlette.types import Message, Send
 
 import anysse
 from anysse import ExponentialBackoff, StreamStatus
-from tests.server import Connection, Script, Server, answer, feed, held, serve
+from anysse.testing import Connection, Script
+from anysse.testing import SocketServer as Server
+from tests.server import answer, event_stream, feed, held, serve
 from tests.streams import at_full_speed, living_tasks, turns
 
 QUICK = ExponentialBackoff(initial=0.1, jitter=0.0)
@@ -77,7 +79,7 @@ async def attacked(script: Script, client: Any, backend: str) -> AsyncIterator[S
 
 async def lively(connection: Connection) -> None:
     """Send an event in each of some turns, and several in one piece, then be quiet."""
-    await connection.event_stream("retry: 100\n\n")
+    await event_stream(connection, "retry: 100\n\n")
     for number in range(0, 40, 4):
         await connection.send("".join(f"id: {number + i}\ndata: x\n\n" for i in range(4)))
         await checkpoint()
@@ -87,7 +89,7 @@ async def lively(connection: Connection) -> None:
 async def crowded(connection: Connection) -> None:
     """Send a thousand events, each a chunk of its own, at once: the HTTP library buffers them all."""
     events = [f"id: {number}\ndata: x\n\n" for number in range(1000)]
-    await connection.event_stream("retry: 100\n\n")
+    await event_stream(connection, "retry: 100\n\n")
     await connection.write("".join(f"{len(event):x}\r\n{event}\r\n" for event in events))
     await connection.hang()
 
@@ -95,7 +97,7 @@ async def crowded(connection: Connection) -> None:
 async def squeezed(connection: Connection) -> None:
     """Send compressed events, flushed now and then."""
     squeeze = zlib.compressobj(wbits=31)
-    await connection.event_stream(headers={"Content-Encoding": "gzip"})
+    await event_stream(connection, headers={"Content-Encoding": "gzip"})
     for number in range(10):
         event = f"id: {number}\ndata: {'x' * 20_000}\n\n".encode()
         await connection.send(squeeze.compress(event * 10) + squeeze.flush(zlib.Z_SYNC_FLUSH))
@@ -229,7 +231,7 @@ async def count_up(connection: Connection) -> None:
     """Send 30,000 numbered events in pieces of any size."""
     body = "".join(f"id: {number}\ndata: {number}\n\n" for number in range(NUMBERS)).encode()
     chance = random.Random(1)
-    await connection.event_stream()
+    await event_stream(connection)
     start = 0
     while start < len(body):
         size = chance.choice([1, 10, 100, 1_000])
@@ -289,7 +291,7 @@ async def test_a_native_cancel_in_the_tick_of_delivery_loses_nothing(
     seen: list[str] = []
 
     async def one_by_one(connection: Connection) -> None:
-        await connection.event_stream()
+        await event_stream(connection)
         for number in range(100):
             await go_on.wait()
             go_on.clear()

@@ -29,6 +29,8 @@ import pytest
 
 import anysse
 from anysse import ExponentialBackoff, ServerSentEvent, StreamStatus
+from anysse.testing import Connection, Script
+from anysse.testing import SocketServer as Server
 from tests.behaviours import (
     DEADLINE,
     POST,
@@ -41,7 +43,7 @@ from tests.behaviours import (
     scripted,
 )
 from tests.diary import Diary
-from tests.server import EVENT_STREAM, Connection, Script, Server, answer, feed, held, redirect
+from tests.server import EVENT_STREAM, answer, event_stream, feed, held, in_turn, redirect
 
 Events: TypeAlias = "anysse.EventStream"
 Open: TypeAlias = Callable[..., AbstractAsyncContextManager[Events]]
@@ -110,15 +112,15 @@ async def test_req_01_default_request_is_a_get_without_body_or_last_event_id(con
     [request] = server.requests
     assert request.method == "GET"
     assert request.body == b""
-    assert request.get_list("Last-Event-ID") == []
-    assert request.get("Content-Length") is None
-    assert request.get("Transfer-Encoding") is None
+    assert request.headers.get_list("Last-Event-ID") == []
+    assert request.headers.get("Content-Length") is None
+    assert request.headers.get("Transfer-Encoding") is None
 
 
 async def test_req_02_accept_is_exactly_the_event_stream_type(connect: Open) -> None:
     async with scripted(held()) as server, connect(server.url):
         pass
-    assert server.requests[0].get_list("Accept") == ["text/event-stream"]
+    assert server.requests[0].headers.get_list("Accept") == ["text/event-stream"]
 
 
 async def test_req_03_cache_control_is_no_cache_each_time(new_client: Callable[[], Any]) -> None:
@@ -126,14 +128,14 @@ async def test_req_03_cache_control_is_no_cache_each_time(new_client: Callable[[
         for _ in range(2):
             async with new_client() as client, anysse.open_stream(server.url, client=client):
                 pass
-    assert [request.get_list("Cache-Control") for request in server.requests] == [["no-cache"]] * 2
+    assert [request.headers.get_list("Cache-Control") for request in server.requests] == [["no-cache"]] * 2
 
 
 async def test_req_04_no_pragma(connect: Open) -> None:
     """Differs: a browser's HTTP/1.0 courtesy, which no cache of today needs beside Cache-Control."""
     async with scripted(held()) as server, connect(server.url):
         pass
-    assert server.requests[0].get("Pragma") is None
+    assert server.requests[0].headers.get("Pragma") is None
 
 
 async def test_req_05_responses_are_not_cached(connect: Open) -> None:
@@ -151,16 +153,17 @@ async def test_req_06_custom_headers_arrive_beside_ours(connect: Open) -> None:
     async with scripted(held()) as server, connect(server.url, headers=headers):
         pass
     request = server.requests[0]
-    assert (request.get("X-One"), request.get("X-Two")) == ("1", "two words")
-    assert (request.get("Accept"), request.get("Cache-Control")) == ("text/event-stream", "no-cache")
+    assert (request.headers["X-One"], request.headers["X-Two"]) == ("1", "two words")
+    assert request.headers["Accept"] == "text/event-stream"
+    assert request.headers["Cache-Control"] == "no-cache"
 
 
 async def test_req_07_custom_headers_survive_a_reconnect(connect: Open) -> None:
     async with scripted(feed(QUICK_LINE, "id: 7\ndata: x\n\n"), held("data: y\n\n")) as server:
         async with connect(server.url, headers={"X-One": "1"}) as events:
             await take(events, 2)
-    assert [request.get("X-One") for request in server.requests] == ["1", "1"]
-    assert [request.get("Last-Event-ID") for request in server.requests] == [None, "7"]
+    assert [request.headers.get("X-One") for request in server.requests] == ["1", "1"]
+    assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, "7"]
 
 
 @pytest.mark.parametrize("name", ["accept", "Accept", "ACCEPT"])
@@ -168,7 +171,7 @@ async def test_req_08_the_caller_may_replace_accept(connect: Open, name: str) ->
     headers = {name: "text/event-stream, application/json"}
     async with scripted(held()) as server, connect(server.url, headers=headers):
         pass
-    assert server.requests[0].get_list("Accept") == ["text/event-stream, application/json"]
+    assert server.requests[0].headers.get_list("Accept") == ["text/event-stream, application/json"]
     assert headers == {name: "text/event-stream, application/json"}
 
 
@@ -179,7 +182,7 @@ async def sent_with(connect: Open, method: str) -> None:
             assert data_of(await everything(events)) == ["x"]
     [request] = server.requests
     assert (request.method, request.body) == (method, b'{"a": 1}')
-    assert request.get_list("Content-Type") == ["application/json; charset=utf-8"]
+    assert request.headers.get_list("Content-Type") == ["application/json; charset=utf-8"]
 
 
 async def test_req_09_a_post_with_a_body_arrives_unchanged(connect: Open) -> None:
@@ -195,13 +198,13 @@ async def test_req_11_an_initial_last_event_id_is_sent_and_counts_as_received(co
         async with connect(server.url, last_event_id="abc") as events:
             assert events.last_event_id == "abc"
             assert await events.receive() == ServerSentEvent(data="x", id="abc")
-    assert server.requests[0].get_list("Last-Event-ID") == ["abc"]
+    assert server.requests[0].headers.get_list("Last-Event-ID") == ["abc"]
 
 
 async def test_req_12_an_empty_initial_id_sends_no_header(connect: Open) -> None:
     async with scripted(held()) as server, connect(server.url, last_event_id=""):
         pass
-    assert server.requests[0].get_list("Last-Event-ID") == []
+    assert server.requests[0].headers.get_list("Last-Event-ID") == []
 
 
 @pytest.mark.parametrize(
@@ -224,17 +227,17 @@ def test_req_14_a_url_that_is_not_http_fails_before_any_traffic(library: ModuleT
 
 async def test_req_15_credentials_in_the_url_are_used(connect: Open) -> None:
     async def guarded(connection: Connection) -> None:
-        if connection.request.get("Authorization") is None:
+        if connection.request.headers.get("Authorization") is None:
             await connection.respond(401, {"WWW-Authenticate": 'Basic realm="x"'}, b"")
         else:
-            await connection.event_stream("data: x\n\n")
+            await event_stream(connection, "data: x\n\n")
             await connection.hang()
 
     async with scripted(then=guarded) as server:
         async with connect(f"http://user:p%40ss@127.0.0.1:{server.port}/") as events:
             assert (await events.receive()).data == "x"
     credentials = base64.b64encode(b"user:p@ss").decode()
-    assert server.requests[-1].get("Authorization") == f"Basic {credentials}"
+    assert server.requests[-1].headers.get("Authorization") == f"Basic {credentials}"
 
 
 async def test_req_16_the_reported_url_is_the_one_it_was_opened_with(connect: Open) -> None:
@@ -244,7 +247,7 @@ async def test_req_16_the_reported_url_is_the_one_it_was_opened_with(connect: Op
         during.append(events.url)
         await held("data: y\n\n")(connection)
 
-    routes = {"/a": redirect("/b"), "/b": [feed(QUICK_LINE, "data: x\n\n"), next_time]}
+    routes = {"/a": redirect("/b"), "/b": in_turn(feed(QUICK_LINE, "data: x\n\n"), next_time)}
     async with scripted(routes=routes) as server:
         url = f"{server.url}/a"
         async with connect(url) as events:
@@ -472,7 +475,7 @@ async def test_rsp_10_a_slow_unused_body_is_waited_for_within_a_bound(
 async def test_rsp_11_interim_responses_are_passed_over(connect: Open) -> None:
     async def hinting(connection: Connection) -> None:
         await connection.write("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
-        await connection.event_stream("data: x\n\n")
+        await event_stream(connection, "data: x\n\n")
         await connection.hang()
 
     async with scripted(hinting) as server, connect(server.url) as events:
@@ -489,7 +492,7 @@ async def test_rsp_12_a_compressed_body_comes_as_it_is_flushed(
 
     async def compressed(connection: Connection) -> None:
         squeeze = zlib.compressobj(wbits=wbits)
-        await connection.event_stream(headers={"Content-Encoding": coding})
+        await event_stream(connection, headers={"Content-Encoding": coding})
         await connection.send(squeeze.compress(b"data: one\n\n") + squeeze.flush(zlib.Z_SYNC_FLUSH))
         await go_on.wait()
         await connection.send(squeeze.compress(b"data: two\n\n") + squeeze.flush(zlib.Z_SYNC_FLUSH))
@@ -499,7 +502,7 @@ async def test_rsp_12_a_compressed_body_comes_as_it_is_flushed(
         assert (await events.receive()).data == "one"
         go_on.set()
         assert (await events.receive()).data == "two"
-    assert server.requests[0].get("Accept-Encoding") == "identity"
+    assert server.requests[0].headers.get("Accept-Encoding") == "identity"
 
 
 async def test_rsp_13_the_callers_check_takes_the_place_of_ours(connect: Open) -> None:
@@ -584,7 +587,7 @@ async def test_red_02_absolute_and_relative_locations(connect: Open, location: s
         if connection.request.target == "/a":
             await connection.respond(302, {"Location": location.format(port=server.port)}, b"")
         else:
-            await connection.event_stream("data: x\n\n")
+            await event_stream(connection, "data: x\n\n")
             await connection.hang()
 
     async with scripted(then=script) as server, connect(f"{server.url}/a") as events:
@@ -652,7 +655,7 @@ async def test_red_08_a_post_becomes_a_get_without_a_body(connect: Open, status:
     assert (first.method, first.body) == ("POST", b'{"a": 1}')
     assert (second.method, second.body) == ("GET", b"")
     for name in ("Content-Type", "Content-Length", "Transfer-Encoding"):
-        assert second.get(name) is None
+        assert second.headers.get(name) is None
 
 
 async def test_red_08_a_post_is_not_sent_again_where_only_its_result_is_out_of_reach(connect: Open) -> None:
@@ -671,7 +674,7 @@ async def test_red_08_a_post_is_posted_again(connect: Open, status: int) -> None
             assert data_of(await everything(events)) == ["x"]
     assert [request.method for request in server.requests] == ["POST", "POST"]
     assert [request.body for request in server.requests] == [b'{"a": 1}'] * 2
-    assert [request.get("Content-Type") for request in server.requests] == [
+    assert [request.headers.get("Content-Type") for request in server.requests] == [
         POST["headers"]["Content-Type"]
     ] * 2
 
@@ -692,7 +695,7 @@ async def test_red_09_credentials_follow_on_the_same_origin(connect: Open) -> No
         async with connect(f"{server.url}/a", headers=SECRETS) as events:
             await events.receive()
     for request in server.requests:
-        assert {name: request.get(name) for name in SECRETS} == SECRETS
+        assert {name: request.headers.get(name) for name in SECRETS} == SECRETS
 
 
 async def test_red_09_credentials_stay_behind_on_another_origin(connect: Open) -> None:
@@ -700,8 +703,8 @@ async def test_red_09_credentials_stay_behind_on_another_origin(connect: Open) -
     async with scripted(held("data: x\n\n")) as other, scripted(redirect(f"{other.url}/b")) as server:
         async with connect(f"{server.url}/a", headers=SECRETS) as events:
             await events.receive()
-    assert [other.requests[0].get(name) for name in SECRETS] == [None, None, None]
-    assert other.requests[0].get("Accept") == "text/event-stream"
+    assert [other.requests[0].headers.get(name) for name in SECRETS] == [None, None, None]
+    assert other.requests[0].headers.get("Accept") == "text/event-stream"
 
 
 async def test_red_09_another_name_of_the_host_is_another_origin(connect: Open) -> None:
@@ -715,7 +718,7 @@ async def test_red_09_another_name_of_the_host_is_another_origin(connect: Open) 
         async with connect(f"{server.url}/a", headers=SECRETS) as events:
             await events.receive()
     assert [request.path for request in server.requests] == ["/a", "/b"]
-    assert [server.requests[1].get(name) for name in SECRETS] == [None, None, None]
+    assert [server.requests[1].headers.get(name) for name in SECRETS] == [None, None, None]
 
 
 async def test_red_09_once_gone_credentials_stay_gone(connect: Open) -> None:
@@ -729,28 +732,29 @@ async def test_red_09_once_gone_credentials_stay_gone(connect: Open) -> None:
         async with connect(f"{server.url}/a", headers=SECRETS) as events:
             await events.receive()
     assert [request.path for request in server.requests] == ["/a", "/c"]
-    assert [server.requests[1].get(name) for name in SECRETS] == [None, None, None]
+    assert [server.requests[1].headers.get(name) for name in SECRETS] == [None, None, None]
 
 
 async def test_red_10_a_reconnect_starts_at_the_first_url(connect: Open) -> None:
-    routes = {"/a": redirect("/b", 301), "/b": [feed("retry: 100\ndata: x\n\n"), held("data: y\n\n")]}
+    routes = {"/a": redirect("/b", 301), "/b": in_turn(feed("retry: 100\ndata: x\n\n"), held("data: y\n\n"))}
     async with scripted(routes=routes) as server, connect(f"{server.url}/a") as events:
         await take(events, 2)
     assert [request.path for request in server.requests] == ["/a", "/b", "/a", "/b"]
 
 
 async def test_red_11_last_event_id_goes_through_a_redirect(connect: Open) -> None:
-    routes = {"/a": redirect("/b", 301), "/b": [feed("retry: 100\nid: 7\ndata: x\n\n"), held("data: y\n\n")]}
+    there = in_turn(feed("retry: 100\nid: 7\ndata: x\n\n"), held("data: y\n\n"))
+    routes = {"/a": redirect("/b", 301), "/b": there}
     async with scripted(routes=routes) as server, connect(f"{server.url}/a") as events:
         await take(events, 2)
-    assert [request.get("Last-Event-ID") for request in server.requests] == [None, None, "7", "7"]
+    assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, None, "7", "7"]
 
 
 async def test_red_11_the_id_that_the_stream_learnt_goes_to_another_origin_too(connect: Open) -> None:
     async with scripted(feed("retry: 100\nid: 7\ndata: x\n\n"), held("data: y\n\n")) as other:
         async with scripted(then=redirect(f"{other.url}/b")) as server, connect(f"{server.url}/a") as events:
             await take(events, 2)
-    assert [request.get("Last-Event-ID") for request in other.requests] == [None, "7"]
+    assert [request.headers.get("Last-Event-ID") for request in other.requests] == [None, "7"]
 
 
 # --- 4. Reconnecting --------------------------------------------------------------------------------------
@@ -795,14 +799,14 @@ def ending(how: str, is_read: anyio.Event) -> Script:
         elif how == "short of its length":
             await connection.respond(200, {"Content-Type": EVENT_STREAM, "Content-Length": "1000"})
             await connection.write(whole + half)
-            await connection.close()
+            await connection.drop()
         else:
-            await connection.event_stream(whole, half, chunked=how != "connection")
+            await event_stream(connection, whole, half, chunked=how != "connection")
         if how == "reset":
             await is_read.wait()
             await connection.reset()
         elif how == "cut":
-            await connection.close()
+            await connection.drop()
 
     return script
 
@@ -853,10 +857,10 @@ async def test_rec_05_refused_later_keeps_trying(connect: Open) -> None:
         return 0.1
 
     async def once(connection: Connection) -> None:
-        await connection.event_stream(QUICK_LINE, "data: one\n\n")
+        await event_stream(connection, QUICK_LINE, "data: one\n\n")
         await server.refuse()
         await connection.end()
-        await connection.close()
+        await connection.drop()
         await is_refused_twice.wait()
         await server.listen_again()
 
@@ -886,7 +890,7 @@ async def test_rec_07_the_delay_is_waited(connect: Open) -> None:
 
     async def script(connection: Connection) -> None:
         nonlocal ended_at
-        await connection.event_stream("retry:0250\ndata:x\n\n")
+        await event_stream(connection, "retry:0250\ndata:x\n\n")
         ended_at = anyio.current_time()
 
     async with scripted(script, held("data: y\n\n")) as server, connect(server.url) as events:
@@ -969,8 +973,8 @@ async def test_rec_16_backoff_starts_anew_after_a_good_connection(connect: Open)
     recorder = Recorder()
 
     async def cut(connection: Connection) -> None:
-        await connection.event_stream("data: x\n\n")
-        await connection.close()
+        await event_stream(connection, "data: x\n\n")
+        await connection.drop()
 
     scripts = [answer(503), answer(503), cut, answer(503), held("data: y\n\n")]
     async with scripted(*scripts) as server:
@@ -988,7 +992,7 @@ async def ids_sent(connect: Open, *bodies: bytes | str) -> tuple[list[ServerSent
     async with scripted(*scripts) as server:
         async with connect(server.url) as events:
             received = await everything(events)
-    return received, [request.get("Last-Event-ID") for request in server.requests]
+    return received, [request.headers.get("Last-Event-ID") for request in server.requests]
 
 
 async def test_rec_17_last_event_id(connect: Open) -> None:
@@ -1035,15 +1039,15 @@ async def test_rec_23_an_unfinished_block_leaves_no_id(connect: Open) -> None:
 
 async def test_rec_24_a_non_ascii_id_goes_out_as_utf_8(connect: Open) -> None:
     async def echo(connection: Connection) -> None:
-        header = connection.request.get("Last-Event-ID") or ""
-        await connection.event_stream(b"data: " + header.encode("latin-1") + b"\n\n")
+        header = connection.request.headers.get("Last-Event-ID") or ""
+        await event_stream(connection, b"data: " + header.encode("latin-1") + b"\n\n")
         await connection.hang()
 
     async def comes_back(value: str) -> None:
         async with scripted(feed(QUICK_LINE, f"id: {value}\ndata: hello\n\n"), echo) as server:
             async with connect(server.url) as events:
                 assert data_of(await take(events, 2)) == ["hello", value]
-        assert (server.requests[1].get("Last-Event-ID") or "").encode("latin-1") == value.encode()
+        assert (server.requests[1].headers.get("Last-Event-ID") or "").encode("latin-1") == value.encode()
 
     await for_each(["…", "😀", "ü"], comes_back)
 
@@ -1126,7 +1130,7 @@ async def test_rec_31_a_body_is_sent_again_where_the_caller_allows_it(connect: O
         async with connect(server.url, **POST, kind="feed", resend="always") as events:
             assert data_of(await take(events, 2)) == ["x", "y"]
     assert [(request.method, request.body) for request in server.requests] == [("POST", b'{"a": 1}')] * 2
-    assert [request.get("Content-Type") for request in server.requests] == [
+    assert [request.headers.get("Content-Type") for request in server.requests] == [
         POST["headers"]["Content-Type"]
     ] * 2
 
@@ -1168,7 +1172,7 @@ async def test_rec_32_silence_is_given_up(connect: Open) -> None:
 
 async def test_rec_33_any_byte_is_life(connect: Open) -> None:
     async def comments(connection: Connection) -> None:
-        await connection.event_stream("data: Hello\n\n")
+        await event_stream(connection, "data: Hello\n\n")
         for _ in range(7):
             await anyio.sleep(0.25)
             await connection.send(":\n")
@@ -1188,7 +1192,7 @@ async def test_rec_34_restart_on_demand(connect: Open) -> None:
             events.reconnect_now()
             assert (await events.receive()).data == "two"
             await server.connections[0].closed_by_peer.wait()
-    assert [request.get("Last-Event-ID") for request in server.requests] == [None, "1"]
+    assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, "1"]
 
 
 @pytest.mark.parametrize("then", [answer(404), answer(200, {"Content-Type": "text/html"}, "<p>")])
@@ -1244,7 +1248,7 @@ async def test_rec_37_a_cookie_of_the_clients_jar_goes_along(connect: Open) -> N
     first = feed(QUICK_LINE, "data: x\n\n", headers={"Set-Cookie": "a=b; Path=/"})
     async with scripted(first, held("data: y\n\n")) as server, connect(server.url) as events:
         await take(events, 2)
-    assert [request.get("Cookie") for request in server.requests] == [None, "a=b"]
+    assert [request.headers.get("Cookie") for request in server.requests] == [None, "a=b"]
 
 
 # --- 5. State, closing and cancelling ---------------------------------------------------------------------
@@ -1381,7 +1385,7 @@ async def test_cls_06_close_from_within_the_notice_of_the_end(connect: Open) -> 
                 tasks.start_soon(events.aclose)
 
     async def script(connection: Connection) -> None:
-        await connection.event_stream(QUICK_LINE, "data: x\n\n")
+        await event_stream(connection, QUICK_LINE, "data: x\n\n")
         await may_end.wait()
 
     async with scripted(script) as server, anyio.create_task_group() as tasks:
@@ -1601,7 +1605,7 @@ async def test_dlv_03_a_line_feed_that_comes_late_adds_nothing(connect: Open) ->
     is_delivered = anyio.Event()
 
     async def late(connection: Connection) -> None:
-        await connection.event_stream("data: a\r\n\r")
+        await event_stream(connection, "data: a\r\n\r")
         await is_delivered.wait()
         await connection.send("\n")
         await connection.send("data: b\n\n")
@@ -1615,7 +1619,7 @@ async def test_dlv_03_a_line_feed_that_comes_late_adds_nothing(connect: Open) ->
 
 async def test_dlv_04_byte_by_byte(connect: Open) -> None:
     async def slowly(connection: Connection) -> None:
-        await connection.event_stream()
+        await event_stream(connection)
         for byte in "data: €豆腐\n\n".encode():
             await connection.send(bytes([byte]))
             await anyio.sleep(0.002)
@@ -1657,7 +1661,7 @@ async def test_dlv_07_a_character_that_is_split(connect: Open) -> None:
     has_begun = anyio.Event()
 
     async def split(connection: Connection) -> None:
-        await connection.event_stream(b"data: first\n\ndata: \xe2")
+        await event_stream(connection, b"data: first\n\ndata: \xe2")
         await has_begun.wait()
         await connection.send(b"\x82")
         await connection.send(b"\xac\n\n")
@@ -1689,7 +1693,7 @@ async def test_dlv_08_comments_are_told_as_they_are_read(connect: Open) -> None:
     go_on = anyio.Event()
 
     async def script(connection: Connection) -> None:
-        await connection.event_stream("data: a\n\n:one\ndata: b\n: two\n\n")
+        await event_stream(connection, "data: a\n\n:one\ndata: b\n: two\n\n")
         await go_on.wait()
         await connection.send(":  three\n\ndata: c\n\n")
         await connection.hang()
@@ -1715,7 +1719,7 @@ async def test_dlv_10_a_slow_reader_holds_the_server_back_and_loses_nothing(conn
 
     async def fast(connection: Connection) -> None:
         nonlocal sent
-        await connection.event_stream()
+        await event_stream(connection)
         for number in range(total):
             await connection.send(f"id: {number}\ndata: {padding}\n\n")
             sent = number + 1

@@ -14,9 +14,10 @@ import pytest
 
 import anysse
 from anysse import StreamStatus
+from anysse.testing import Connection, Script
 from tests.behaviours import QUICK_LINE, TRANSPORTS, client_over, nothing_more, scripted
 from tests.diary import EXACT, QUICK, Diary
-from tests.server import EVENT_STREAM, Connection, Script, answer, feed, held
+from tests.server import EVENT_STREAM, answer, event_stream, feed, held
 
 Streams: TypeAlias = Callable[..., AbstractAsyncContextManager["anysse.StreamClient[Any]"]]
 
@@ -49,7 +50,7 @@ async def test_fes_01_accept_is_the_event_stream_type_or_the_callers(
     headers = {} if accept is None else {"accept": accept}
     async with scripted(feed("data: x\n\n")) as server, streams(server.url, headers=headers) as requests:
         await requests.send_request()
-    assert server.requests[0].get_list("Accept") == [accept or "text/event-stream"]
+    assert server.requests[0].headers.get_list("Accept") == [accept or "text/event-stream"]
 
 
 async def test_fes_01_an_accept_without_event_streams_is_not_the_one_that_is_sent(streams: Streams) -> None:
@@ -57,7 +58,7 @@ async def test_fes_01_an_accept_without_event_streams_is_not_the_one_that_is_sen
     headers = {"accept": "application/json"}
     async with scripted(feed("data: x\n\n")) as server, streams(server.url, headers=headers) as requests:
         await requests.send_request()
-    assert server.requests[0].get_list("Accept") == ["text/event-stream"]
+    assert server.requests[0].headers.get_list("Accept") == ["text/event-stream"]
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "text/event-streamx"])
@@ -117,8 +118,8 @@ async def test_fes_03_a_feed_reconnects_at_the_end_of_the_body(streams: Streams,
 
 async def cut(connection: Connection) -> None:
     """Send one event, and break in the middle of the next."""
-    await connection.event_stream("data: x\n\n", "data: half")
-    await connection.close()
+    await event_stream(connection, "data: x\n\n", "data: half")
+    await connection.drop()
 
 
 async def refused(connection: Connection) -> None:
@@ -195,8 +196,8 @@ async def test_fes_04_what_a_handler_raises_is_final(streams: Streams, diary: Di
 
 
 async def cut_after_retry(connection: Connection) -> None:
-    await connection.event_stream("retry: 250\n", "data: x\n\n")
-    await connection.close()
+    await event_stream(connection, "retry: 250\n", "data: x\n\n")
+    await connection.drop()
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ async def test_fes_06_the_id_counts_once_its_block_is_whole_and_an_empty_one_tak
         async with streams(server.url, method="GET", kind="feed") as requests:
             await requests.send_request()
             assert requests.last_event_id == ""
-    assert [request.get("Last-Event-ID") for request in server.requests] == [None, "1", None, None]
+    assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, "1", None, None]
 
 
 async def test_fes_07_a_reconnect_repeats_method_body_and_headers(streams: Streams) -> None:
@@ -238,8 +239,8 @@ async def test_fes_07_a_reconnect_repeats_method_body_and_headers(streams: Strea
     first, second = server.requests
     assert (first.method, first.body) == (second.method, second.body) == ("POST", b'{"a":1}')
     for name in ("X-One", "Content-Type", "Accept"):
-        assert first.get(name) == second.get(name) is not None
-    assert (first.get("Last-Event-ID"), second.get("Last-Event-ID")) == (None, "7")
+        assert first.headers.get(name) == second.headers.get(name) is not None
+    assert (first.headers.get("Last-Event-ID"), second.headers.get("Last-Event-ID")) == (None, "7")
 
 
 async def test_fes_07_without_leave_a_prompt_is_not_repeated(streams: Streams, diary: Diary) -> None:
@@ -293,4 +294,4 @@ async def test_fes_10_a_stream_is_left_and_taken_up_again_where_it_was(client: A
             server.url, client=client, last_event_id=events.last_event_id
         ) as events:
             assert (await events.receive()).id == "7"
-    assert [request.get("Last-Event-ID") for request in server.requests] == [None, "7"]
+    assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, "7"]

@@ -27,7 +27,9 @@ import anyio.from_thread
 import pytest
 
 import anysse
-from tests.server import Connection, Server, serve
+from anysse.testing import Connection
+from anysse.testing import SocketServer as Server
+from tests.server import event_stream, serve
 
 pytestmark = pytest.mark.slow
 
@@ -220,7 +222,7 @@ class Answers:
         if self._asked[target] == 2:
             await connection.respond(204, body=b"")
             return
-        await connection.event_stream()
+        await event_stream(connection)
         for chunk in case.chunks:
             await anyio.sleep(0.0005)  # so that the browser reads them one by one, mostly
             await connection.send(chunk)
@@ -283,7 +285,9 @@ async def read(server: Server, case: Case, who: str, options: dict[str, Any]) ->
 def ids_sent(server: Server, case: Case, who: str) -> list[str | None]:
     """Give the last event ID of each request."""
     return [
-        request.get("last-event-id") for request in server.requests if request.target == f"{case.path}?{who}"
+        request.headers.get("last-event-id")
+        for request in server.requests
+        if request.target == f"{case.path}?{who}"
     ]
 
 

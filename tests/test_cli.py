@@ -29,8 +29,10 @@ import anysse
 from anysse.cli import _run, _terminal, main
 from anysse.cli._arguments import parse
 from anysse.cli._terminal import Output, OutputClosed, OutputError, escape
+from anysse.testing import Connection, Script
+from anysse.testing import SocketServer as Server
 from tests.conftest import is_importable
-from tests.server import Connection, Script, Server, answer, feed, held, serve
+from tests.server import answer, event_stream, feed, held, serve
 
 DEADLINE = 30.0
 QUICK = "retry: 100\n"
@@ -211,8 +213,8 @@ def test_asks_as_event_sources_do(command: Command) -> None:
         command(server.url, "--no-reconnect")
     (request,) = server.requests
     assert (request.method, request.body) == ("GET", b"")
-    assert request.get("Accept") == "text/event-stream"
-    assert request.get("Last-Event-ID") is None
+    assert request.headers.get("Accept") == "text/event-stream"
+    assert request.headers.get("Last-Event-ID") is None
 
 
 def test_sends_method_headers_and_last_event_id(command: Command) -> None:
@@ -221,9 +223,9 @@ def test_sends_method_headers_and_last_event_id(command: Command) -> None:
         assert command(server.url, *arguments).code == 0
     (request,) = server.requests
     assert request.method == "QUERY"
-    assert request.get("X-One") == "ü:1".encode().decode("latin-1")
-    assert request.get("X-Two") == ""
-    assert request.get("Last-Event-ID") == "ö 7".encode().decode("latin-1")
+    assert request.headers.get("X-One") == "ü:1".encode().decode("latin-1")
+    assert request.headers.get("X-Two") == ""
+    assert request.headers.get("Last-Event-ID") == "ö 7".encode().decode("latin-1")
 
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
@@ -259,7 +261,7 @@ def test_sends_a_body(
     assert result == (0, "x\n", "")
     (request,) = server.requests
     assert (request.method, request.body.decode()) == (method, body)
-    assert request.get("Content-Type") == content_type
+    assert request.headers.get("Content-Type") == content_type
 
 
 # --- the stream ---
@@ -268,13 +270,13 @@ def test_sends_a_body(
 @backends
 def test_reconnects_resumes_and_says_why(command: Command, backend: str) -> None:
     async def cut(connection: Connection) -> None:
-        await connection.event_stream(f"{QUICK}id: 1\ndata: one\n\ndata: half")
-        await connection.close()
+        await event_stream(connection, f"{QUICK}id: 1\ndata: one\n\ndata: half")
+        await connection.drop()
 
     with scripted(cut, feed("id: 2\ndata: two\n\n"), answer(204)) as server:
         result = command(server.url, "--backend", backend)
     assert (result.code, result.out) == (0, "one\ntwo\n")
-    assert [request.get("Last-Event-ID") for request in server.requests] == [None, "1", "2"]
+    assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, "1", "2"]
     assert re.fullmatch(
         rf"anysse: the event stream of {server.url} was cut off.*again in 0\.1 s\n", result.err
     )
@@ -338,8 +340,8 @@ def test_timeouts_reach_the_stream(command: Command, monkeypatch: pytest.MonkeyP
 
 def test_resend_is_an_option(command: Command) -> None:
     async def cut(connection: Connection) -> None:
-        await connection.event_stream(f"{QUICK}data: 1\n\n: x")
-        await connection.close()
+        await event_stream(connection, f"{QUICK}data: 1\n\n: x")
+        await connection.drop()
 
     with scripted(cut, cut, feed("data: 2\n\n")) as server:
         refused = command(server.url, "-d", "prompt")
@@ -541,7 +543,7 @@ def test_a_signal_on_a_terminal_leaves_a_line_of_its_own(monkeypatch: pytest.Mon
     master, slave = pty.openpty()
 
     async def interrupt(connection: Connection) -> None:
-        await connection.event_stream("data: x\n\n")
+        await event_stream(connection, "data: x\n\n")
         while b"x\r\n" not in await anyio.to_thread.run_sync(os.read, master, 100):
             pass
         os.kill(os.getpid(), signal.SIGINT)

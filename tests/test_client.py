@@ -30,8 +30,10 @@ from anysse import (
     StreamTimeout,
     Timeouts,
 )
+from anysse.testing import Connection, Script
+from anysse.testing import SocketServer as Server
 from tests.diary import QUICK, URL, Diary, broken, client_of
-from tests.server import Connection, Script, Server, answer, feed, held, redirect, serve
+from tests.server import answer, event_stream, feed, held, redirect, serve
 from tests.streams import Answer, Tap, held_stream, in_virtual_time, memory_client, stream_of, turns
 
 BEGUN = ["status connecting", "status connected", "open"]
@@ -143,7 +145,7 @@ async def reset(connection: Connection) -> None:
 
 
 async def close(connection: Connection) -> None:
-    await connection.close()
+    await connection.drop()
 
 
 async def hang(connection: Connection) -> None:
@@ -171,7 +173,7 @@ async def test_whatever_follows_the_done_event_the_request_stays_completed(
     end: Script, kind: Any, timeouts: Timeouts
 ) -> None:
     async def script(connection: Connection) -> None:
-        await connection.event_stream("data: 1\n\n", "data: [DONE]\n\n", "data: 2\n\n")
+        await event_stream(connection, "data: 1\n\n", "data: [DONE]\n\n", "data: 2\n\n")
         await may_end.wait()
         await end(connection)
 
@@ -866,7 +868,7 @@ def what_trio_says_of_abandoned_generators() -> Iterator[None]:
 
 async def lively(connection: Connection) -> None:
     """Send some events, each in a turn of its own, and be quiet."""
-    await connection.event_stream()
+    await event_stream(connection)
     for number in range(6):
         await connection.send(f"id: {number}\ndata: {number}\n\n")
         await turns(2)
@@ -919,7 +921,7 @@ async def test_a_generator_around_a_stream_may_be_cancelled_at_any_moment(moment
 
 
 async def count_to_twenty(connection: Connection) -> None:
-    await connection.event_stream()
+    await event_stream(connection)
     for number in range(20):
         await connection.send(f"data: {number}\n\n")
         await turns(3)
@@ -927,22 +929,22 @@ async def count_to_twenty(connection: Connection) -> None:
 
 
 async def be_truncated(connection: Connection) -> None:
-    await connection.event_stream("data: 0\n\ndata: 1")
-    await connection.close()
+    await event_stream(connection, "data: 0\n\ndata: 1")
+    await connection.drop()
 
 
 async def be_reset(connection: Connection) -> None:
-    await connection.event_stream("data: 0\n\n")
+    await event_stream(connection, "data: 0\n\n")
     await connection.reset()
 
 
 async def hang_up(connection: Connection) -> None:
-    await connection.close()
+    await connection.drop()
 
 
 async def be_no_http(connection: Connection) -> None:
     await connection.write("SSH-2.0-OpenSSH_9.2\r\n\r\n")
-    await connection.close()
+    await connection.drop()
 
 
 async def be_redirected_nowhere(connection: Connection) -> None:
@@ -1046,15 +1048,15 @@ async def test_of_a_hundred_requests_those_that_fail_are_in_nobodys_way() -> Non
 
 async def brief(connection: Connection) -> None:
     """Send a few events, and be done."""
-    await connection.event_stream("data: 0\n\n")
+    await event_stream(connection, "data: 0\n\n")
     await turns(5)
     await connection.send("data: 1\n\ndata: [DONE]\n\n")
 
 
 async def cut(connection: Connection) -> None:
     """Break off, so that the stream waits, and comes back."""
-    await connection.event_stream("retry: 100\ndata: 0\n\n")
-    await connection.close()
+    await event_stream(connection, "retry: 100\ndata: 0\n\n")
+    await connection.drop()
 
 
 async def refusing(connection: Connection) -> None:

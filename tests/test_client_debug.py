@@ -19,8 +19,9 @@ import pytest
 import anysse
 from anysse import Handlers, InvalidRequest, StreamClient, StreamError, StreamLimits, StreamStatus
 from anysse._redact import redact_headers, redact_url
+from anysse.testing import SocketServer as Server
 from tests.diary import EXACT, URL
-from tests.server import Server, answer, feed, serve
+from tests.server import answer, event_stream, feed, in_turn, serve
 from tests.streams import Answer, held_stream, in_virtual_time, memory_client, stream_of
 
 # All of them are told from one another, and from anything that is no secret.
@@ -86,7 +87,7 @@ def shown(record: logging.LogRecord) -> str:
 
 
 async def failing(connection: Any) -> None:
-    await connection.event_stream(f"data: {DATA}\n\n")
+    await event_stream(connection, f"data: {DATA}\n\n")
     await connection.reset()
 
 
@@ -303,14 +304,18 @@ def scripts_for_secrets() -> dict[str, Any]:
     location = f"/s?access_token={SECRETS['location']}"
     headers = {"Set-Cookie": f"sid={SECRETS['set-cookie']}", "Content-Location": location}
     good = feed(f"data: {DATA}\n\n", headers=headers)
-    return {"/s": [answer(503, headers), failing, answer(401, headers), answer(500, headers)], "/ok": good}
+    bad = in_turn(answer(503, headers), failing, answer(401, headers), answer(500, headers))
+    return {"/s": bad, "/ok": good}
 
 
 @pytest.mark.parametrize("user", ["", f"{SECRETS['user']}:{SECRETS['password']}@"])
 async def test_no_record_has_a_secret(caplog: pytest.LogCaptureFixture, user: str) -> None:
     async with serve(routes=scripts_for_secrets(), then=feed(f"data: {DATA}\n\n")) as server:
         seen = await use_every_secret(server, user)
-        sent = "".join(f"{request.target} {request.headers} {request.body!r}" for request in server.requests)
+        sent = "".join(
+            f"{request.target} {request.headers.multi_items()} {request.body!r}"
+            for request in server.requests
+        )
     for name in SECRETS.keys() - {"user", "password", "set-cookie", "location"}:
         if not (name == "authorization" and user):  # what is in a URL is more than a header
             assert SECRETS[name] in sent, name  # they were in use: else this test says nothing

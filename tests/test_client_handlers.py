@@ -27,8 +27,9 @@ from anysse import (
     decoders,
 )
 from anysse._dispatch import MAX_FACTS
+from anysse.testing import Connection
 from tests.diary import EXACT, HANDLERS, QUICK, URL, Diary, broken, client_of
-from tests.server import Connection, feed, serve
+from tests.server import event_stream, feed, serve
 from tests.streams import Answer, Recorder, held_stream, in_virtual_time, memory_client, stream_of, turns
 
 BEGUN = ["status connecting", "status connected", "open"]
@@ -159,13 +160,13 @@ async def test_a_handler_that_lags_behind_still_gets_all_in_order() -> None:
     is_over = anyio.Event()
 
     async def second(connection: Connection) -> None:
-        await connection.event_stream("data: 3\n\n", "data: 4\n\n")
+        await event_stream(connection, "data: 3\n\n", "data: 4\n\n")
         await connection.end()
         is_over.set()
 
     async def first(connection: Connection) -> None:
-        await connection.event_stream("data: 1\n\n", "data: 2\n\n")
-        await connection.close()
+        await event_stream(connection, "data: 1\n\n", "data: 2\n\n")
+        await connection.drop()
 
     async def lag() -> None:
         await is_over.wait()
@@ -513,7 +514,7 @@ async def test_a_slow_handler_blocks_the_send_of_a_server_far_away() -> None:
 
     async def flood(connection: Connection) -> None:
         nonlocal sent
-        await connection.event_stream()
+        await event_stream(connection)
         while sent < limit:
             await connection.send(f"data: {'x' * 65_000}\n\n")
             sent += 65_000

@@ -8,7 +8,8 @@ import pytest
 
 import anysse
 from anysse import StreamClient, StreamLimits, StreamStatus
-from tests.server import Server, feed, held, serve
+from anysse.testing import SocketServer as Server
+from tests.server import feed, held, serve
 from tests.streams import Answer, held_stream, in_virtual_time, memory_client, stream_of, turns
 
 URL = "https://a/"

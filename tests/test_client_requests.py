@@ -225,8 +225,8 @@ async def test_a_json_body_goes_out_as_it_is() -> None:
             await client.send_request({"prompt": "你好", "n": [1, None, True, {"ü": 1.5}]})
         (request,) = server.requests
         assert (request.method, request.target) == ("POST", "/")
-        assert request.get("Content-Type") == "application/json"
-        assert request.get("Accept") == "text/event-stream"
+        assert request.headers.get("Content-Type") == "application/json"
+        assert request.headers.get("Accept") == "text/event-stream"
         assert json.loads(request.body) == {"prompt": "你好", "n": [1, None, True, {"ü": 1.5}]}
 
 
@@ -269,8 +269,8 @@ async def test_the_payload_of_a_get_is_its_query_and_it_has_no_body() -> None:
         assert (request.method, request.path) == ("GET", "/x")
         assert parse_qsl(request.target.partition("?")[2]) == query
         assert request.body == b""
-        assert request.get("Content-Type") is None
-        assert request.get("Content-Length") is None
+        assert request.headers.get("Content-Type") is None
+        assert request.headers.get("Content-Length") is None
 
 
 @pytest.mark.parametrize(
@@ -365,11 +365,11 @@ async def test_headers_of_a_request_go_over_those_of_its_client_with_all_their_v
             await client.send_request(headers=[("x-both", "3"), ("X-BOTH", "4"), ("X-New", "5")])
             await client.send_request(headers=None)
         first, second, third = server.requests
-        assert first.get_list("X-Own") == second.get_list("X-Own") == ["1", "2"]
-        assert second.get_list("X-Both") == ["3", "4"]
-        assert second.get("X-New") == "5"
-        assert second.get("User-Agent") == "me"
-        assert (third.get("X-Both"), third.get("X-New")) == ("client", None)
+        assert first.headers.get_list("X-Own") == second.headers.get_list("X-Own") == ["1", "2"]
+        assert second.headers.get_list("X-Both") == ["3", "4"]
+        assert second.headers.get("X-New") == "5"
+        assert second.headers.get("User-Agent") == "me"
+        assert (third.headers.get("X-Both"), third.headers.get("X-New")) == ("client", None)
 
 
 @pytest.mark.parametrize("level", ["client", "request"])
@@ -1063,6 +1063,7 @@ async def test_an_http_client_of_the_callers_stays_open(way: str, library: Modul
 @pytest.mark.parametrize("is_own", [True, False])
 async def test_leaving_ends_every_request(way: str, is_own: bool) -> None:
     ends: dict[str, list[object]] = {"send_request": [], "start": [], "stream": [], "closed": []}
+    is_reading = anyio.Event()
 
     def on_close(status: StreamStatus) -> None:
         ends["closed"].append(status.value)
@@ -1076,6 +1077,7 @@ async def test_leaving_ends_every_request(way: str, is_own: bool) -> None:
 
             async def read() -> None:
                 async with client.stream() as messages:
+                    is_reading.set()
                     ends["stream"] += [message async for message in messages]
 
             async def during() -> None:
@@ -1086,6 +1088,7 @@ async def test_leaving_ends_every_request(way: str, is_own: bool) -> None:
                 await server.requested(3)
                 for live in client.requests:
                     await live.wait_for(StreamStatus.CONNECTED)
+                await is_reading.wait()
                 # One that has not begun yet, too.
                 ends["start"].append(client.start(on_close=on_close))
 

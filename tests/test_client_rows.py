@@ -12,8 +12,10 @@ import pytest
 
 import anysse
 from anysse import ExponentialBackoff, StreamClient, StreamLimits, StreamStatus, Timeouts
+from anysse.testing import Connection, Script
+from anysse.testing import SocketServer as Server
 from tests.diary import Diary
-from tests.server import Connection, Script, Server, answer, feed, held, redirect, serve
+from tests.server import answer, event_stream, feed, held, redirect, serve
 
 QUICK = ExponentialBackoff(initial=0.1, jitter=0, max_retries=3)
 BUSY = answer(503, {"Retry-After": "0"})
@@ -34,7 +36,7 @@ async def serving(
 
 
 async def cut(connection: Connection) -> None:
-    await connection.event_stream("id: 1\ndata: 1\n\n", chunked=True)
+    await event_stream(connection, "id: 1\ndata: 1\n\n", chunked=True)
     await connection.reset()
 
 
@@ -60,9 +62,12 @@ async def test_a_payload_is_a_json_body(method: str) -> None:
         await client.send_request(method=method, headers={"content-type": "application/x", "x-who": "me"})
     first, second = server.requests
     assert (first.method, json.loads(first.body), second.body) == (method, {"prompt": "你好"}, b"{}")
-    assert (first.get("Content-Type"), second.get("Content-Type")) == ("application/json", "application/x")
-    assert (first.get("X-Who"), second.get("X-Who")) == ("client", "me")
-    assert first.get("Accept") == second.get("Accept") == "text/event-stream"
+    assert (first.headers.get("Content-Type"), second.headers.get("Content-Type")) == (
+        "application/json",
+        "application/x",
+    )
+    assert (first.headers.get("X-Who"), second.headers.get("X-Who")) == ("client", "me")
+    assert first.headers.get("Accept") == second.headers.get("Accept") == "text/event-stream"
 
 
 async def test_what_a_request_says_goes_over_what_its_client_says() -> None:
@@ -72,10 +77,13 @@ async def test_what_a_request_says_goes_over_what_its_client_says() -> None:
         await client.send_request()
         await client.send_request(auth=None, cookies={"a": "2"}, params={"p": "2"}, last_event_id="8")
     first, second = server.requests
-    assert (first.get("Authorization"), second.get("Authorization")) == ("Basic bWU6cHc=", None)
-    assert (first.get("Cookie"), second.get("Cookie")) == ("a=1", "a=2")
+    assert (first.headers.get("Authorization"), second.headers.get("Authorization")) == (
+        "Basic bWU6cHc=",
+        None,
+    )
+    assert (first.headers.get("Cookie"), second.headers.get("Cookie")) == ("a=1", "a=2")
     assert (first.target, second.target) == ("/api/?v=1&p=1", "/api/?v=1&p=2")
-    assert (first.get("Last-Event-ID"), second.get("Last-Event-ID")) == ("7", "8")
+    assert (first.headers.get("Last-Event-ID"), second.headers.get("Last-Event-ID")) == ("7", "8")
 
 
 async def test_both_libraries_serve_and_a_passed_client_stays_open(library: ModuleType) -> None:
@@ -124,7 +132,7 @@ async def test_a_good_connection_resets_the_count_and_a_feed_resumes() -> None:
         assert await client.send_request(on_error=lambda error, count: counts.append(count)) == "completed"
         assert client.last_event_id == "1"
     assert counts == [0, 0, 1]
-    assert [request.get("Last-Event-ID") for request in server.requests] == [None, None, "1", "1"]
+    assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, None, "1", "1"]
 
 
 async def test_a_function_is_the_strategy() -> None:
@@ -355,4 +363,4 @@ async def test_a_redirect_is_followed_without_what_is_secret() -> None:
         serving(redirect(other.url, 303), headers={"X-Api-Key": "k"}) as (client, _),
     ):
         assert await client.send_request() is StreamStatus.COMPLETED
-    assert (other.requests[0].method, other.requests[0].get("X-Api-Key")) == ("GET", None)
+    assert (other.requests[0].method, other.requests[0].headers.get("X-Api-Key")) == ("GET", None)

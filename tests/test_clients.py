@@ -17,7 +17,8 @@ from anyio.streams.tls import TLSListener
 import anysse
 from anysse._clients import own_client
 from anysse._transport import tls_context
-from tests.server import Connection, answer, feed, serve
+from anysse.testing import Connection
+from tests.server import answer, event_stream, feed, serve
 
 PROXY: Final = "http://proxy.example:3128"
 NAMES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -153,7 +154,7 @@ async def test_a_stream_without_a_client_goes_through_the_proxy(
 ) -> None:
     async def proxy(connection: Connection) -> None:
         assert connection.request.target == "http://there.example/path?a=b"
-        await connection.event_stream("data: x\n\n")
+        await event_stream(connection, "data: x\n\n")
         await connection.hang()
 
     async with serve(then=proxy) as server:
@@ -272,4 +273,4 @@ async def test_a_client_of_our_own_keeps_the_cookies_that_it_is_given(library: M
                 async with anysse.open_stream(server.url, client=client, kind="reply") as events:
                     assert [event async for event in events]
             assert dict(client.cookies) == {"a": "b"}
-    assert [request.get("Cookie") for request in server.requests] == [None, "a=b", "a=b"]
+    assert [request.headers.get("Cookie") for request in server.requests] == [None, "a=b", "a=b"]

@@ -17,8 +17,10 @@ from anyio.lowlevel import checkpoint
 
 import anysse
 from anysse import Attempt, ExponentialBackoff, ServerSentEvent, StreamClient, StreamLimits, StreamStatus
+from anysse.testing import Connection
+from anysse.testing import SocketServer as Server
 from tests.diary import URL, client_of
-from tests.server import Connection, Server, answer, held, redirect, serve
+from tests.server import answer, held, redirect, serve
 from tests.streams import Answer, Tap, held_stream, in_virtual_time, memory_client, turns
 
 PATIENCE = 60.0
@@ -276,7 +278,7 @@ async def in_the_middle_of_another(scene: Scene) -> None:
 async def while_it_waits_to_reconnect(scene: Scene) -> None:
     async with serve(held(EVENT), answer(503)) as server, scene.open(server, retry=SLOWLY) as events:
         await events.receive()
-        await server.connections[0].close()
+        await server.connections[0].drop()
         # A lost connection is taken up again after an hour, as its policy says.
         await scene.out_of_time(events.receive, partial(events.wait_for, StreamStatus.WAITING))
         assert events.status is StreamStatus.WAITING

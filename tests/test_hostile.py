@@ -15,8 +15,9 @@ from anyio.lowlevel import checkpoint
 import anysse
 from anysse import _parser
 from anysse._redact import redact_reason
+from anysse.testing import Connection
 from tests.hostile import ATTACKS, DEADLINE, MIB, OPEN, Attack, answered, endless, hostile_server, suffered
-from tests.server import Connection, feed, serve
+from tests.server import event_stream, feed, serve
 from tests.streams import Recorder, data_of, memory_client, stream_of
 
 TRANSPORTS: Final = ("ours", "theirs")
@@ -158,7 +159,7 @@ async def test_nothing_that_a_server_says_breaks_out_of_its_place(
             await connection.respond(404, body="")
             return
         await connection.write(PLACES[place](next(said)))
-        await connection.close()
+        await connection.drop()
 
     async with serve(then=say) as server:
         for name in NASTY:
@@ -196,8 +197,8 @@ async def test_a_last_event_id_is_sent_as_it_came_or_not_at_all(
         scripts = feed(body), feed("data: y\n\n")
         async with serve(*scripts) as server, anysse.open_stream(server.url, client=client) as events:
             assert [(await events.receive()).data for _ in range(2)] == ["x", "y"]
-            sent[text] = server.requests[1].get("last-event-id")
-            assert server.requests[1].get("x-injected") is None
+            sent[text] = server.requests[1].headers.get("last-event-id")
+            assert server.requests[1].headers.get("x-injected") is None
 
     with anyio.fail_after(DEADLINE):
         async with client_of(library, transport) as client, anyio.create_task_group() as tasks:
@@ -252,13 +253,13 @@ async def test_a_cookie_that_cannot_be_sent_back_is_dropped_or_a_clear_error(
 
     async def set_it_and_end(connection: Connection) -> None:
         cookie = ("Set-Cookie", f"a=hunter2{value.decode('latin-1')}")
-        await connection.event_stream("data: x\nretry: 1\n\n", headers=[cookie])
+        await event_stream(connection, "data: x\nretry: 1\n\n", headers=[cookie])
 
     with anyio.fail_after(DEADLINE):
         async with serve(set_it, set_it_and_end, feed("data: y\n\n")) as server:
             async with anysse.open_stream(server.url) as events:  # a client of its own
                 assert [(await events.receive()).data for _ in range(2)] == ["x", "y"]
-            assert all(request.get("cookie") is None for request in server.requests)
+            assert all(request.headers.get("cookie") is None for request in server.requests)
         async with serve(set_it) as server, client_of(library, "ours") as client:
             with pytest.raises(
                 anysse.ResponseError, match=r"it sets a cookie that httpx2? cannot send back"
@@ -277,14 +278,14 @@ async def test_a_server_fills_no_jar_of_ours() -> None:
     async def set_many(connection: Connection) -> None:
         count = len(server.requests)
         cookies = [("Set-Cookie", f"{count}-{number}=x") for number in range(200)]
-        await connection.event_stream("data: x\nretry: 1\n\n", headers=cookies)
+        await event_stream(connection, "data: x\nretry: 1\n\n", headers=cookies)
 
     with anyio.fail_after(DEADLINE):
         async with serve(then=set_many) as server:
             async with anysse.open_stream(server.url) as events:
                 for _ in range(3):
                     await events.receive()
-            assert len((server.requests[2].get("cookie") or "").split(";")) == 50
+            assert len((server.requests[2].headers.get("cookie") or "").split(";")) == 50
 
 
 # --- secrets ----------------------------------------------------------------------------------------------
@@ -308,7 +309,7 @@ async def test_a_secret_of_an_answer_is_not_shown(
 
         async def say(connection: Connection, data: bytes = data) -> None:
             await connection.write(data)
-            await connection.close()
+            await connection.drop()
 
         async with serve(say) as server, client_of(library, transport) as client:
             error = await failure_of(server.url, client)

@@ -18,7 +18,8 @@ from anyio.streams.tls import TLSListener
 import anysse
 from anysse import Timeouts
 from anysse._clients import library_of, own_client
-from tests.server import Connection, held, serve
+from anysse.testing import Connection
+from tests.server import event_stream, held, serve
 from tests.streams import (
     Answer,
     Recorder,
@@ -308,7 +309,7 @@ async def test_an_endless_redirect_body_is_given_up(library: ModuleType) -> None
 
 async def test_what_was_read_of_many_small_chunks_is_left_in_order(library: ModuleType) -> None:
     async def many(connection: Connection) -> None:
-        await connection.event_stream()
+        await event_stream(connection)
         await connection.write(b"1\r\n\n\r\n" * 10_000 + b"9\r\ndata: x\n\n\r\n" + b"1\r\n\n\r\n" * 20_000)
         await connection.hang()
 

@@ -14,7 +14,9 @@ import pytest
 
 import anysse
 from anysse import StreamClient, StreamStatus
-from tests.server import Connection, Server, answer, feed, held, serve
+from anysse.testing import Connection
+from anysse.testing import SocketServer as Server
+from tests.server import answer, event_stream, feed, held, serve
 from tests.streams import at_full_speed, living_tasks, turns
 
 DEADLINE: Final = 900.0
@@ -104,8 +106,8 @@ WAYS: Final[tuple[Way, ...]] = (
 
 
 async def cut(connection: Connection) -> None:
-    await connection.event_stream("data: 1\n\ndata: ")
-    await connection.close()
+    await event_stream(connection, "data: 1\n\ndata: ")
+    await connection.drop()
 
 
 ROUTES: Final = {

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import anysse
 from anysse._limits import StreamLimits, _Bucket
-from tests.server import feed, held, serve
+from tests.server import feed, held, in_turn, serve
 from tests.streams import Answer, Recorder, data_of, held_stream, in_virtual_time, memory_client, turns
 
 URL = "http://a/"
@@ -733,7 +733,7 @@ async def test_closing_streams_that_wait_gives_back_their_place(library: ModuleT
 
 async def test_a_reconnection_takes_its_place_behind_those_that_wait(library: ModuleType) -> None:
     limits = StreamLimits(max_connections=1)
-    routes = {"/a": [feed("retry: 100\ndata: 1\n\n"), feed("data: 2\n\n")], "/b": held("data: b\n\n")}
+    routes = {"/a": in_turn(feed("retry: 100\ndata: 1\n\n"), feed("data: 2\n\n")), "/b": held("data: b\n\n")}
     async with serve(routes=routes) as server, library.AsyncClient() as client:
         opened = partial(anysse.open_stream, client=client, observers=[limits])
         async with opened(f"{server.url}/a") as first, opened(f"{server.url}/b") as second:

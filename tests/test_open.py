@@ -140,7 +140,7 @@ async def test_without_a_client_the_stream_has_its_own_of_httpx(monkeypatch: pyt
     async with serve(held("data: x\n\n")) as server:
         async with anysse.open_stream(server.url) as events:
             assert (await events.receive()).data == "x"
-    agent = server.requests[0].get("User-Agent")
+    agent = server.requests[0].headers.get("User-Agent")
     assert agent is not None
     assert agent.startswith("anysse/")
 

@@ -18,7 +18,8 @@ import anysse
 from anysse._asyncio import AsyncioStream
 from anysse._transport import bare_body
 from anysse._wire import Origin, Wire
-from tests.server import Connection, serve
+from anysse.testing import Connection
+from tests.server import event_stream, serve
 from tests.streams import turns
 
 DEADLINE: Final = 20.0
@@ -265,7 +266,7 @@ async def test_the_end_of_what_is_sent_is_said_below(scripted_socket: Callable[.
 
 async def test_a_response_that_is_being_closed_takes_nothing_any_more(library: ModuleType) -> None:
     async def handle(connection: Connection) -> None:
-        await connection.event_stream("one")
+        await event_stream(connection, "one")
         await may_go_on.wait()
         await connection.send("two")
         await connection.hang()
@@ -313,7 +314,7 @@ whose: ContextVar[str] = ContextVar("whose")
 @pytest.mark.parametrize("who", ["on_comment", "done", "observers"])
 async def test_who_is_called_while_events_are_parsed_is_called_in_the_stream_s_task(who: str) -> None:
     async def handle(connection: Connection) -> None:
-        await connection.event_stream(":\n\ndata: x\n\n")
+        await event_stream(connection, ":\n\ndata: x\n\n")
         await may_go_on.wait()
         await connection.send(":\n\ndata: [DONE]\n\n")
         await connection.hang()

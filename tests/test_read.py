@@ -13,7 +13,8 @@ import pytest
 
 import anysse
 from anysse import ServerSentEvent, iter_events, read_events
-from tests.server import Connection, feed, serve
+from anysse.testing import Connection
+from tests.server import event_stream, feed, serve
 from tests.streams import gzip_of, held_stream, memory_client, stream_of, turns
 
 TWO = b"id: 1\ndata: one\n\n: comment\nretry: 2500\nevent: e\ndata: two\n\n"
@@ -216,7 +217,7 @@ async def test_a_bomb_comes_in_pieces() -> None:
 
 async def test_a_response_of_an_async_client(library: ModuleType) -> None:
     async def compressed(connection: Connection) -> None:
-        await connection.event_stream(gzip_of(TWO), headers={"Content-Encoding": "gzip"})
+        await event_stream(connection, gzip_of(TWO), headers={"Content-Encoding": "gzip"})
 
     async with library.AsyncClient(trust_env=False, verify=False) as client:
         async with serve(feed(TWO), compressed) as server:
@@ -228,7 +229,7 @@ async def test_a_response_of_an_async_client(library: ModuleType) -> None:
 
 async def test_a_response_of_a_client_that_is_not_async(library: ModuleType) -> None:
     async def compressed(connection: Connection) -> None:
-        await connection.event_stream(gzip_of(TWO), headers={"Content-Encoding": "gzip"})
+        await event_stream(connection, gzip_of(TWO), headers={"Content-Encoding": "gzip"})
 
     def read(url: str) -> list[str]:
         with library.Client(trust_env=False, verify=False) as client, client.stream("GET", url) as response:
@@ -266,7 +267,7 @@ async def test_a_response_that_was_streamed_before_says_so(library: ModuleType) 
 
 async def test_the_errors_of_the_source_leave_as_they_are(library: ModuleType) -> None:
     async def cut(connection: Connection) -> None:
-        await connection.event_stream("data: x\n\n")
+        await event_stream(connection, "data: x\n\n")
         await connection.reset()
 
     async with library.AsyncClient(trust_env=False, verify=False) as client:
@@ -300,7 +301,7 @@ async def test_leaving_early_in_order_leaves_nothing(library: ModuleType) -> Non
     """On trio a body that is left parked is found in the garbage, which warns."""
 
     async def many(connection: Connection) -> None:
-        await connection.event_stream()
+        await event_stream(connection)
         await connection.write(b"9\r\ndata: x\n\n\r\n" * 2000)
         await connection.hang()
 

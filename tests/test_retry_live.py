@@ -20,7 +20,9 @@ import pytest
 
 import anysse
 from anysse import ExponentialBackoff, Failure, Timeouts
-from tests.server import Connection, Script, Server, answer, feed, held, serve
+from anysse.testing import Connection, Script
+from anysse.testing import SocketServer as Server
+from tests.server import answer, event_stream, feed, held, serve
 from tests.streams import (
     Answer,
     Recorder,
@@ -77,7 +79,7 @@ async def reset(connection: Connection) -> None:
 
 
 async def begin_and_reset(connection: Connection) -> None:
-    await connection.event_stream("retry: 0\n")
+    await event_stream(connection, "retry: 0\n")
     await connection.reset()
 
 
@@ -400,22 +402,22 @@ class Breaking:
 
 async def half_a_head(connection: Connection) -> None:
     await connection.write("HTTP/1.1 200 OK\r\nContent-")
-    await connection.close()
+    await connection.drop()
 
 
 async def cut_after_the_head(connection: Connection) -> None:
-    await connection.event_stream()
-    await connection.close()
+    await event_stream(connection)
+    await connection.drop()
 
 
 async def cut_after_an_event(connection: Connection) -> None:
-    await connection.event_stream("data: x\n\n", "data: y")
-    await connection.close()
+    await event_stream(connection, "data: x\n\n", "data: y")
+    await connection.drop()
 
 
 async def cut_after_a_comment(connection: Connection) -> None:
-    await connection.event_stream(": working on it\n\n")
-    await connection.close()
+    await event_stream(connection, ": working on it\n\n")
+    await connection.drop()
 
 
 BREAKS: Final = {

@@ -401,11 +401,16 @@ def test_a_policy_of_the_caller_gets_the_default_spread_at_clean_ends() -> None:
     assert life.end() == Wait(4.5)
 
 
-def test_a_policy_of_the_caller_has_the_default_time_after_which_a_connection_is_good() -> None:
-    life = Life(retry=lambda failure: None if failure.retry_count else 1.0).open()
+@pytest.mark.parametrize("retry", [STEADY, lambda failure: 1.0])
+@pytest.mark.parametrize(("lasted", "retry_count"), [(29.9, 2), (30.0, 1)])
+def test_a_connection_is_good_after_half_a_minute_where_nobody_says_otherwise(
+    retry: RetryPolicy, lasted: float, retry_count: int
+) -> None:
+    life = Life(retry=retry).open()
     life.reopen(life.fail())
-    life.now += 30.0
-    assert isinstance(life.fail(), Wait)
+    life.now += lasted
+    life.fail()
+    assert life.retry_count == retry_count
 
 
 # --- the clean end ---

@@ -14,7 +14,8 @@ import pytest
 
 import anysse
 from anysse import ServerSentEvent, StreamStatus, StreamTimeout, Timeouts
-from tests.server import Connection, feed, held, serve
+from anysse.testing import Connection
+from tests.server import event_stream, feed, held, serve
 from tests.streams import (
     Answer,
     Recorder,
@@ -682,7 +683,7 @@ async def test_an_end_before_done_is_a_cut(library: ModuleType) -> None:
 
 async def test_the_connection_of_a_done_stream_serves_the_next_request(library: ModuleType) -> None:
     async def done_with_a_tail(connection: Connection) -> None:
-        await connection.event_stream("data: x\n\n", "data: [DONE]\n\n", "data: tail\n\n")
+        await event_stream(connection, "data: x\n\n", "data: [DONE]\n\n", "data: tail\n\n")
 
     async def plain(connection: Connection) -> None:
         await connection.respond(200, {}, b"ok")
@@ -701,7 +702,7 @@ async def test_the_connection_of_a_done_stream_serves_the_next_request(library: 
 
 async def test_a_done_stream_that_goes_on_is_given_up(library: ModuleType) -> None:
     async def endless(connection: Connection) -> None:
-        await connection.event_stream("data: [DONE]\n\n")
+        await event_stream(connection, "data: [DONE]\n\n")
         while True:
             await connection.send(b":" * 10_000)
 

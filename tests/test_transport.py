@@ -34,8 +34,10 @@ import anysse
 from anysse._asyncio import HIGH_WATER, AsyncioStream
 from anysse._transport import bare_body
 from anysse._wire import Origin, Wire, _always_read
+from anysse.testing import Connection, Script
+from anysse.testing import SocketServer as Server
 from tests.conftest import is_importable
-from tests.server import Connection, Script, Server, answer
+from tests.server import answer, event_stream
 from tests.server import serve as scripted
 from tests.streams import living_tasks, turns
 
@@ -378,7 +380,7 @@ async def test_what_the_server_closed_meanwhile_is_not_used_and_does_not_pile_up
                     tasks.start_soon(client.post, server.url)
             assert len(server.connections) <= 3 * count
             while closable:
-                await closable.pop().close()
+                await closable.pop().drop()
             await turns(20)  # for whatever notices it
             assert idle_in(client) <= 3
         assert len(server.requests) == 15
@@ -386,7 +388,7 @@ async def test_what_the_server_closed_meanwhile_is_not_used_and_does_not_pile_up
 
 async def test_closing_the_transport_closes_what_is_idle_and_leaves_what_is_not() -> None:
     async def slow(connection: Connection) -> None:
-        await connection.event_stream("one")
+        await event_stream(connection, "one")
         await may_end.wait()
         await connection.send("two")
 
@@ -459,7 +461,7 @@ async def test_a_switch_of_the_protocol_is_refused_as_that(headers: str) -> None
 
 
 async def closing(connection: Connection) -> None:
-    await connection.close()
+    await connection.drop()
 
 
 async def resetting(connection: Connection) -> None:
@@ -489,7 +491,7 @@ async def test_a_get_is_repeated_once_and_a_post_never(library: ModuleType, dyin
 async def test_a_get_that_was_answered_by_a_byte_is_not_repeated() -> None:
     async def begun(connection: Connection) -> None:
         await connection.write("H")
-        await connection.close()
+        await connection.drop()
 
     async with serve(fine, begun) as server, client_of() as client:
         await client.get(server.url)
@@ -629,7 +631,7 @@ async def test_a_head_that_does_not_come_is_a_read_timeout(library: ModuleType) 
 
 async def test_a_body_that_does_not_come_is_a_read_timeout(library: ModuleType) -> None:
     async def halting(connection: Connection) -> None:
-        await connection.event_stream("one")
+        await event_stream(connection, "one")
         await connection.hang()
 
     async with serve(then=halting) as server, client_of(library) as client:
@@ -809,7 +811,7 @@ async def test_a_trace_that_waits_as_a_reader_is_cancelled_keeps_no_connection_o
         await checkpoint()
 
     async def halting(connection: Connection) -> None:
-        await connection.event_stream("one")
+        await event_stream(connection, "one")
         await connection.hang()
 
     async with serve(then=halting) as server, client_of() as client:
@@ -1249,7 +1251,7 @@ async def test_a_body_that_is_waited_for_can_be_cancelled() -> None:
 
 async def halting(connection: Connection) -> None:
     """Send a piece, and no more."""
-    await connection.event_stream("one")
+    await event_stream(connection, "one")
     await connection.hang()
 
 
@@ -1661,7 +1663,7 @@ async def nothing_left(backend: str) -> AsyncIterator[None]:
 
 async def lively(connection: Connection) -> None:
     """Answer in some pieces, with turns between them."""
-    await connection.event_stream("one")
+    await event_stream(connection, "one")
     for _ in range(3):
         await turns(2)
         await connection.send("two")
@@ -1759,7 +1761,7 @@ async def chat(client: Any, url: str) -> list[str]:
 
 async def test_a_done_mark_leaves_the_connection_for_the_next_turn(library: ModuleType) -> None:
     async def late(connection: Connection) -> None:
-        await connection.event_stream(*DONE)
+        await event_stream(connection, *DONE)
         await turns(5)
         await connection.send(": the rest\n" * 100)
 
@@ -1786,7 +1788,7 @@ async def test_the_next_turn_pays_no_new_handshake() -> None:
 
 
 async def much(connection: Connection) -> None:
-    await connection.event_stream(*DONE)
+    await event_stream(connection, *DONE)
     with suppress(OSError, anyio.ClosedResourceError):
         for _ in range(100):
             await connection.send(":" * 10_000)
@@ -1795,7 +1797,7 @@ async def much(connection: Connection) -> None:
 
 
 async def never(connection: Connection) -> None:
-    await connection.event_stream(*DONE)
+    await event_stream(connection, *DONE)
     await connection.hang()
 
 
@@ -1850,7 +1852,7 @@ class Wrapping:
 @pytest.mark.parametrize("changed", ["x", "y"])
 async def test_a_transport_around_it_has_each_body_read_and_closed(library: ModuleType, changed: str) -> None:
     async def script(connection: Connection) -> None:
-        await connection.event_stream(*DONE)
+        await event_stream(connection, *DONE)
 
     wrapping = Wrapping(library, lambda piece: piece.replace(b"data: x", f"data: {changed}".encode()))
     async with serve(then=script) as server, wrapping.client as client:
@@ -1945,14 +1947,20 @@ def request_for(url: str) -> httpx.Request:
 
 
 async def cut(connection: Connection) -> None:
-    await connection.event_stream("one")
-    await connection.close()
+    await event_stream(connection, "one")
+    await connection.drop()
 
 
 def ours() -> Counter[str]:
     """Count objects of our classes."""
     kinds = (type(each) for each in gc.get_objects())
     return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("anysse."))
+
+
+def forget(server: Server) -> None:
+    """Let go of what the server keeps of clients: it is of our classes, too."""
+    server.requests.clear()
+    server.connections.clear()
 
 
 @pytest.mark.parametrize("call", [ended, abandoned, failed, failed_later, cancelled])
@@ -1963,6 +1971,7 @@ async def test_nothing_is_left_to_the_garbage_collector(
     routes = {"/ended": lively, "/halting": halting, "/closing": closing, "/cut": cut}
     async with serve(routes=routes) as server, anysse.StreamingTransport() as transport:
         await call(transport, server.url)
+        forget(server)
         gc.collect()
         gc.disable()
         try:
@@ -1970,6 +1979,7 @@ async def test_nothing_is_left_to_the_garbage_collector(
             for _ in range(50):
                 await call(transport, server.url)
             await turns(3)
+            forget(server)
             after = ours()
         finally:
             gc.enable()

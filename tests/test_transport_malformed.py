@@ -14,6 +14,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import anysse
+from anysse.testing import Connection
 from tests.http11_corpus import (
     BAD,
     CHUNKED,
@@ -27,7 +28,7 @@ from tests.http11_corpus import (
     head,
     length,
 )
-from tests.server import Connection, answer, serve
+from tests.server import answer, serve
 
 DEADLINE: Final = 20.0
 """Seconds that nothing here comes near to, unless it hangs."""
@@ -70,10 +71,10 @@ def played(cases: tuple[Good | Bad | Endless, ...]) -> Any:
             case Good() as good:
                 await connection.write(good.data + good.surplus)
                 if good.until_close:
-                    await connection.close()
+                    await connection.drop()
             case Bad() as bad:
                 await connection.write(bad.data)
-                await (connection.close() if bad.only_at_the_end else connection.hang())
+                await (connection.drop() if bad.only_at_the_end else connection.hang())
             case Endless() as endless:
                 for piece in endless.pieces():
                     await connection.write(piece)
@@ -149,7 +150,7 @@ def sent_and_held(data: bytes) -> Any:
 def sent_and_cut(data: bytes) -> Any:
     async def script(connection: Connection) -> None:
         await connection.write(data)
-        await connection.close()
+        await connection.drop()
 
     return script
 
@@ -415,8 +416,8 @@ async def test_odd_but_sound_requests_are_sent_as_they_are(library: ModuleType) 
     assert outcome.error is None
     (request,) = server.requests
     assert (request.method, request.target) == ("M-SEARCH", "/?q=\xe9&r='<>|")
-    assert request.get(name.decode()) == value.decode("latin-1")
-    assert request.get("Empty") == ""
+    assert request.headers.get(name.decode()) == value.decode("latin-1")
+    assert request.headers.get("Empty") == ""
 
 
 class Pieces:
