@@ -1901,7 +1901,8 @@ def test_a_client_works_in_one_event_loop_after_another(
                 time.sleep(2 * SHORT)  # noqa: ASYNC251 - no loop turns
             assert run(other, closes=True) == ["fine"]
             gc.collect()
-    assert kept == [1, 1, 1, 2, 1]
+    # Where they expire so soon, the first may have before the second was done with.
+    assert kept == [1, 1, 1, 2, 1] or (expiry == SHORT and kept == [1, 1, 1, 1, 1])
     assert idle_in(client) == 0
 
 
