@@ -24,6 +24,7 @@ FUZZ = {"parser": 256, "response": 512, "stream": 512}  # harnesses, and how man
 # CPython's own checks: resources left open, wrong uses of the C API; asyncio's are on in tests/conftest.py.
 STRICT = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
 PYTEST = ("-q", "-n", "2")  # much of a test's time is waiting
+NOT_ONCE = ("-m", "not slow and not chaos and not once")
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
 # 127: httpx is what many users have.
 NOT_HERE = "ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913,ASYNC114,ASYNC124,ASYNC127"
@@ -67,15 +68,16 @@ def run_tests(session: nox.Session, *, library: str = "", backends: str = "", co
         counted: Whether lines and branches are counted, for the session `coverage`. That takes time.
     """
     environment = {**STRICT, "ANYSSE_TEST_LIBRARY": library, "ANYSSE_TEST_BACKENDS": backends}
+    chosen = () if session.python == PYTHONS[0] else NOT_ONCE
     if not counted:
-        session.run("pytest", *PYTEST, *session.posargs, env=environment)
+        session.run("pytest", *PYTEST, *chosen, *session.posargs, env=environment)
         return
     COVERAGE.mkdir(parents=True, exist_ok=True)
     name = "".join(letter if letter.isalnum() else "-" for letter in session.name)
     for stale in COVERAGE.glob(f"data.{name}.*"):
         stale.unlink()
     environment["COVERAGE_FILE"] = str(COVERAGE / f"data.{name}")
-    session.run("coverage", "run", "-m", "pytest", *PYTEST, *session.posargs, env=environment)
+    session.run("coverage", "run", "-m", "pytest", *PYTEST, *chosen, *session.posargs, env=environment)
 
 
 @nox.session

@@ -32,6 +32,8 @@ from anysse.testing import SocketServer as Server
 from tests.server import answer, event_stream, feed, held, serve
 from tests.streams import at_full_speed, living_tasks, turns
 
+pytestmark = pytest.mark.once
+
 QUICK = ExponentialBackoff(initial=0.1, jitter=0.0)
 
 

@@ -31,7 +31,7 @@ from anysse.testing import Connection
 from anysse.testing import SocketServer as Server
 from tests.server import event_stream, serve
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (

@@ -33,6 +33,8 @@ from anysse.cli._server import CHAT, FEED, DemoServer, PortError, serve_demo
 from anysse.cli._wire import Peer
 from tests.conftest import is_importable
 
+pytestmark = pytest.mark.once
+
 DEADLINE = 30.0
 QUICK = anysse.ExponentialBackoff(initial=0.1, jitter=0.0)
 

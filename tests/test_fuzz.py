@@ -8,6 +8,8 @@ import pytest
 from fuzz import parser, response, stream
 from fuzz.pieces import Case, input_of
 
+pytestmark = pytest.mark.once
+
 FUZZ = Path(parser.__file__).parent
 
 

@@ -20,6 +20,8 @@ from tests.hostile import ATTACKS, DEADLINE, MIB, OPEN, Attack, answered, endles
 from tests.server import event_stream, feed, serve
 from tests.streams import Recorder, data_of, memory_client, stream_of
 
+pytestmark = pytest.mark.once
+
 TRANSPORTS: Final = ("ours", "theirs")
 READ_AHEAD: Final = 10 * MIB
 """What AnyIO holds for the libraries' own transports: libuv reads 256 KiB up to 32 times in a row."""

@@ -24,6 +24,8 @@ from tests.http11_corpus import BAD, CHUNKED, ENDLESS, GOOD, LAST_CHUNK, STATUS_
 from tests.readings import Outcome, comparable, read_by_h11
 from tests.readings import read_response as read
 
+pytestmark = pytest.mark.once
+
 
 def each_byte(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]

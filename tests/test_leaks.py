@@ -29,7 +29,10 @@ trio keeps up to a thousand deadlines that are not needed any more, and the scop
 MEMORY_OF_EACH: Final = 10
 """Bytes that each may leave: far less than any object, for there may be as many as one likes."""
 
-pytestmark = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="the system does not tell of descriptors")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not DESCRIPTORS.exists(), reason="the system does not tell of descriptors"),
+]
 
 Way: TypeAlias = Callable[[Any], Awaitable[None]]
 

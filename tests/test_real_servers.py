@@ -22,6 +22,8 @@ import pytest
 import anysse
 from tests.conftest import is_importable
 
+pytestmark = pytest.mark.once
+
 FOLDER = Path(__file__).parent / "servers"
 DEADLINE = 30.0
 LAST = 30

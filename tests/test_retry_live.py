@@ -33,6 +33,8 @@ from tests.streams import (
     stream_of,
 )
 
+pytestmark = pytest.mark.once
+
 FLOOR: Final = 0.1
 MANY: Final = 25
 """Attempts, to see that not one comes too soon."""

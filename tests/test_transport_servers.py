@@ -34,6 +34,8 @@ import anysse
 from anysse._transport import bare_body
 from tests.conftest import available_libraries, is_importable
 
+pytestmark = pytest.mark.once
+
 FOLDER = Path(__file__).parent / "servers"
 DEADLINE = 30.0
 SERVERS = ["uvicorn-httptools", "uvicorn-h11", "hypercorn", "granian", "node", "nginx"]
