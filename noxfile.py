@@ -221,7 +221,8 @@ def slow(session: nox.Session) -> None:
     """The tests that are left out elsewhere because they take long, and long Hypothesis runs."""
     session.install("-e", ".[httpx2,trio]", *group("test"))
     environment = {**STRICT, "HYPOTHESIS_PROFILE": "thorough"}
-    session.run("pytest", "-q", "-m", "slow or chaos", *session.posargs, env=environment)
+    patience = ("-o", "faulthandler_timeout=3600")  # some of these take many minutes
+    session.run("pytest", *PYTEST, *patience, "-m", "slow or chaos", *session.posargs, env=environment)
 
 
 @nox.session(default=False)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Final, Literal
 
-from ._check import check_choice, check_count
+from ._check import check_callable, check_choice, check_count, shown
 from ._errors import EventTooLarge, InvalidRequest
 from ._events import ServerSentEvent
 
@@ -86,8 +86,7 @@ class EventStreamParser:
     ) -> None:
         check_count("max_event_size", max_event_size, minimum=1)
         check_choice("oversize", oversize, ("raise", "skip"))
-        if on_comment is not None and not callable(on_comment):
-            raise InvalidRequest("on_comment", f"must be callable or None, not {on_comment!r}")
+        check_callable("on_comment", on_comment)
         _check_last_event_id(last_event_id)
         self._max_event_size = max_event_size
         self._oversize = oversize
@@ -342,4 +341,4 @@ def _as_bytes(chunk: object) -> bytes:
 def _check_last_event_id(value: object) -> None:
     # No stream can set an ID with one of these, and no header can carry it.
     if not isinstance(value, str) or not {"\0", "\r", "\n"}.isdisjoint(value):
-        raise InvalidRequest("last_event_id", f"must be a str without NUL, CR and LF, not {value!r}")
+        raise InvalidRequest("last_event_id", f"must be a str without NUL, CR and LF, not {shown(value)}")

@@ -814,7 +814,8 @@ def test_a_wrong_argument_is_refused_by_its_name(argument: str, value: Any) -> N
 @pytest.mark.parametrize(
     ("argument", "value", "reason"),
     [
-        ("on_comment", "print", "must be callable or None, not 'print'"),
+        ("on_comment", "print", "must be a function or None, not 'print'"),
+        ("last_event_id", 10**5000, "must be a str without NUL, CR and LF, not this int"),
         ("last_event_id", "1\n", "must be a str without NUL, CR and LF, not '1\\n'"),
     ],
 )
