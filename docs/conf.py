@@ -38,7 +38,10 @@ nitpick_ignore_regex = [
         r"(.*\.)?([A-Za-z]+Types|ClientAuth|Prepare|AcceptResponse|Done|Kind|Resend|Body|(As|S)yncSource)",
     ),
     (r"py:class", r"(Request|Handled)Options"),
-    (r"py:.*", r"(anyio|httpx|httpx2|collections|contextlib|typing|types|enum|json|ssl|asyncio)(\..*)?"),
+    (
+        r"py:.*",
+        r"(anyio|httpx|httpx2|collections|contextlib|typing|types|enum|json|ssl|asyncio|threading)(\..*)?",
+    ),
     (r"py:.*", r"(TaskGroup|AbstractAsyncContextManager|[A-Z]|T_co)"),
 ]
 
