@@ -7,6 +7,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.cookiejar import CookieJar
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -220,7 +221,6 @@ class Connection:
             anyio.ClosedResourceError,
             BadCoding,
             OSError,
-            UnicodeEncodeError,
         )
 
     async def exchange(self, request: "httpx.Request", *, learnt_id: str) -> Exchange:
@@ -284,7 +284,14 @@ class Connection:
             hops += 1
 
     async def _send(self, request: "httpx.Request", auth: Any) -> Exchange:
-        response = await self._client.send(request, stream=True, auth=auth, follow_redirects=False)
+        try:
+            response = await self._client.send(request, stream=True, auth=auth, follow_redirects=False)
+        except UnicodeEncodeError as exc:
+            # Of the jar: both libraries build what a redirect asks for. Else of a hook or an auth flow.
+            if not _is_about_cookies(exc, self._client.cookies.jar):
+                raise
+            # The text may hold the value: the cause has it.
+            raise ResponseError(f"it sets a cookie that {self._library.__name__} cannot send back") from exc
         bare = bare_body(self._library, response)
         return Exchange(response, bare, self._errors, functools.partial(self._translate, silence="idle"))
 
@@ -385,8 +392,6 @@ class Connection:
         if isinstance(exc, library.LocalProtocolError):
             # The text may quote what was to be sent, secrets and all: the cause has it.
             return InvalidRequest("request", f"{library.__name__} refused to send it ({type(exc).__name__})")
-        if isinstance(exc, UnicodeEncodeError):  # of the jar, for a redirect; its text may hold the value
-            return ResponseError(f"it sets a cookie that {library.__name__} cannot send back")
         if isinstance(exc, BadCoding):
             return ResponseError(reason)
         return StreamDropped(reason)
@@ -406,6 +411,12 @@ def _text_headers(response: "httpx.Response") -> list[tuple[str, str]]:
 
 def _is_about_location(exc: Exception) -> bool:
     return type(exc).__name__ == "RemoteProtocolError" and "location header" in str(exc)
+
+
+def _is_about_cookies(exc: UnicodeEncodeError, jar: CookieJar) -> bool:
+    """Tell whether what has no encoding has a cookie in it to blame."""
+    texts = (text for cookie in jar for text in (cookie.name, cookie.value or ""))
+    return any(text in exc.object for text in texts if not text.isascii())
 
 
 def _reason(exc: BaseException) -> str:

@@ -388,12 +388,13 @@ FRAMES: Final = (
         name="a chunk for each byte",
         answer=times(CHUNKED, b"1\r\n:\r\n", MIB, ONE_CHUNK + b"0\r\n\r\n"),
         peak=8 * MIB,
-        slow_over=("theirs",),
+        slow_over=_BOTH,
     ),
     Attack(
-        name="5,000 chunks of a byte",
-        answer=times(CHUNKED, b"1\r\n:\r\n", 32 * KIB, ONE_CHUNK + b"0\r\n\r\n"),
-        over=("theirs",),
+        name="45,000 chunks of a byte",
+        answer=times(CHUNKED, b"1\r\n:\r\n", 256 * KIB, ONE_CHUNK + b"0\r\n\r\n"),
+        peak=8 * MIB,
+        slow_over=("theirs",),
     ),
 )
 
@@ -444,18 +445,29 @@ EVENTS: Final = (
         name="a million empty blocks",
         answer=times(OPEN, b"\n\n", 2_000_000),
         peak=8 * MIB,
+        slow_over=_BOTH,
+    ),
+    Attack(
+        name="50,000 empty blocks",
+        answer=times(OPEN, b"\n\n", 100_000),
+        peak=8 * MIB,
     ),
     Attack(
         name="a million empty blocks that end with CR",
         answer=times(OPEN, b"\r\r", 2_000_000),
         peak=8 * MIB,
-        slow_over=("theirs",),
+        slow_over=_BOTH,
+    ),
+    Attack(
+        name="200,000 empty blocks that end with CR",
+        answer=times(OPEN, b"\r\r", 400_000),
+        peak=8 * MIB,
     ),
     Attack(
         name="a million empty blocks that end with CR LF",
         answer=times(OPEN, b"\r\n\r\n", 4_000_000),
         peak=8 * MIB,
-        slow_over=("theirs",),
+        slow_over=_BOTH,
     ),
     Attack(
         name="a retry of 10^400",
@@ -498,12 +510,20 @@ BOMBS: Final = (
         error=anysse.EventTooLarge,
         says="larger than 16777216 bytes",
         peak=MAX_EVENT_SIZE * 5 // 4 + 4 * MIB,
+        slow_over=_BOTH,
+    ),
+    Attack(
+        name="64 KB → 64 MB: a data line",
+        answer=bomb("gzip", b"x", 64 * MIB, start=b"data: "),
+        error=anysse.EventTooLarge,
+        says="larger than 16777216 bytes",
+        peak=MAX_EVENT_SIZE * 5 // 4 + 4 * MIB,
     ),
     Attack(
         name="1 MB → 1 GB: a comment, gzip",
         answer=bomb("gzip", b":", GIB),
         peak=4 * MIB,
-        slow_over=("theirs",),
+        slow_over=_BOTH,
     ),
     Attack(
         name="1 MB → 1 GB: a comment, deflate",
@@ -517,8 +537,8 @@ BOMBS: Final = (
         peak=4 * MIB,
     ),
     Attack(
-        name="1 MB of newlines from 1 KB",
-        answer=bomb("gzip", b"\n", MIB),
+        name="256 KB of newlines",
+        answer=bomb("gzip", b"\n", 256 * KIB),
         peak=6 * MIB,
     ),
     Attack(
@@ -528,8 +548,8 @@ BOMBS: Final = (
         slow_over=_BOTH,
     ),
     Attack(
-        name="1 MB of comments from 1 KB",
-        answer=bomb("gzip", b":\n", MIB),
+        name="256 KB of comments",
+        answer=bomb("gzip", b":\n", 256 * KIB),
         peak=6 * MIB,
     ),
     Attack(
@@ -539,8 +559,8 @@ BOMBS: Final = (
         slow_over=_BOTH,
     ),
     Attack(
-        name="1 MB of small events from 1 KB",
-        answer=bomb("gzip", b"data: x\n\n", MIB),
+        name="256 KB of small events",
+        answer=bomb("gzip", b"data: x\n\n", 256 * KIB),
         peak=16 * MIB,
     ),
     Attack(
@@ -563,6 +583,14 @@ BOMBS: Final = (
     Attack(
         name="1 MB → 1 GB: the body of an error",
         answer=bomb("gzip", b":", GIB, status=500),
+        error=anysse.StatusError,
+        says="answered 500 ",
+        peak=4 * MIB,
+        slow_over=_BOTH,
+    ),
+    Attack(
+        name="64 KB → 64 MB: the body of an error",
+        answer=bomb("gzip", b":", 64 * MIB, status=500),
         error=anysse.StatusError,
         says="answered 500 ",
         peak=4 * MIB,
