@@ -3,7 +3,7 @@
 The attacks are those of `tests/hostile.py`; each is read twice, once with every allocation traced, which
 gives the memory, and once without, which gives the time. The server is a thread that sends what was made
 before; some of the time is its own. It is about bounds, so there are no peers. Run
-`python -m benchmarks.hostile [part of a name]`: all of them take about four minutes.
+`python -m benchmarks.hostile [part of a name]`: all of them take some minutes.
 """
 
 # ruff: noqa: INP001, T201 - a script, which prints

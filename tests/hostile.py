@@ -300,6 +300,7 @@ HEADS: Final = (
         says="no response from .* within 0.3 s; raise timeouts.response",
         over=("theirs",),
         options=_SOON_ANSWERED,
+        slow_over=("theirs",),
     ),
     Attack(
         name="empty lines without an end, and no status line",
@@ -340,6 +341,7 @@ HEADS: Final = (
         answer=whole(HEADERS + b"Content-Length: 1" + b"0" * 30 + b"\r\n\r\n"),
         error=_DROPPED,
         says="Content-Length",
+        slow_over=("theirs",),
     ),
     Attack(
         name="a content type of 60 KB",
@@ -413,6 +415,7 @@ EVENTS: Final = (
         says="larger than 262144 bytes",
         peak=2 * SMALL + 10 * MIB,  # a read of 256 KiB is 32,768 lines, each an object
         options=_SMALL,
+        slow_over=("theirs",),
     ),
     Attack(
         name="data lines without an end, until they are 16 MiB",
@@ -426,6 +429,7 @@ EVENTS: Final = (
         name="one event of 16 MiB, as the widest text there is",
         answer=times(OPEN + b"id: ", b"x", MAX_EVENT_SIZE - 64 * KIB, "\U0001f600".encode() + LAST_EVENT),
         peak=10 * MAX_EVENT_SIZE,  # four bytes a character, and a copy without what is before it
+        slow_over=("theirs",),
     ),
     Attack(
         name="a line of an unknown field, 16 MiB",
@@ -434,12 +438,14 @@ EVENTS: Final = (
     Attack(
         name="a comment of 16 MiB",
         answer=times(OPEN + b":", b"y", 16 * MIB),
+        slow_over=("theirs",),
     ),
     Attack(
         name="a comment of 16 MiB that somebody listens to",
         answer=times(OPEN + b":", b"y", 16 * MIB),
         peak=2 * SMALL + 2 * MIB,
         options={**_SMALL, "on_comment": len},
+        slow_over=("theirs",),
     ),
     Attack(
         name="a million empty blocks",
@@ -462,6 +468,7 @@ EVENTS: Final = (
         name="200,000 empty blocks that end with CR",
         answer=times(OPEN, b"\r\r", 400_000),
         peak=8 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="a million empty blocks that end with CR LF",
@@ -518,6 +525,7 @@ BOMBS: Final = (
         error=anysse.EventTooLarge,
         says="larger than 16777216 bytes",
         peak=MAX_EVENT_SIZE * 5 // 4 + 4 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="1 MB → 1 GB: a comment, gzip",
@@ -537,9 +545,10 @@ BOMBS: Final = (
         peak=4 * MIB,
     ),
     Attack(
-        name="256 KB of newlines",
+        name="128 KB of newlines",
         answer=bomb("gzip", b"\n", 256 * KIB),
         peak=6 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="16 MB of newlines from 16 KB",
@@ -548,9 +557,10 @@ BOMBS: Final = (
         slow_over=_BOTH,
     ),
     Attack(
-        name="256 KB of comments",
+        name="128 KB of comments",
         answer=bomb("gzip", b":\n", 256 * KIB),
         peak=6 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="16 MB of comments from 16 KB",
@@ -559,7 +569,7 @@ BOMBS: Final = (
         slow_over=_BOTH,
     ),
     Attack(
-        name="256 KB of small events",
+        name="128 KB of small events",
         answer=bomb("gzip", b"data: x\n\n", 256 * KIB),
         peak=16 * MIB,
     ),
@@ -579,6 +589,7 @@ BOMBS: Final = (
         name="a bomb of a bomb: 400 bytes → 64 MB",
         answer=bomb("gzip", b":", 64 * MIB, layers=2),
         peak=4 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="1 MB → 1 GB: the body of an error",
@@ -594,6 +605,7 @@ BOMBS: Final = (
         error=anysse.StatusError,
         says="answered 500 ",
         peak=4 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="50,000 gzip members of nothing",
@@ -601,6 +613,17 @@ BOMBS: Final = (
             OPEN[:-2] + b"Content-Encoding: gzip\r\n\r\n",
             gzip.compress(b"", mtime=0),
             MIB,
+            gzip.compress(LAST_EVENT, mtime=0),
+        ),
+        peak=4 * MIB,
+        slow_over=_BOTH,
+    ),
+    Attack(
+        name="6,000 gzip members of nothing",
+        answer=times(
+            OPEN[:-2] + b"Content-Encoding: gzip\r\n\r\n",
+            gzip.compress(b"", mtime=0),
+            128 * KIB,
             gzip.compress(LAST_EVENT, mtime=0),
         ),
         peak=4 * MIB,
