@@ -407,6 +407,7 @@ EVENTS: Final = (
         error=anysse.EventTooLarge,
         says="larger than 16777216 bytes.* raise max_event_size",
         peak=MAX_EVENT_SIZE * 5 // 4 + 2 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="data lines without an end",
@@ -434,6 +435,7 @@ EVENTS: Final = (
     Attack(
         name="a line of an unknown field, 16 MiB",
         answer=times(OPEN + b"x: ", b"y", 16 * MIB),
+        slow_over=("theirs",),
     ),
     Attack(
         name="a comment of 16 MiB",
@@ -491,9 +493,10 @@ EVENTS: Final = (
         peak=6 * MIB,
     ),
     Attack(
-        name="20,000 events of 6 bytes",
+        name="10,000 events of 6 bytes",
         answer=times(OPEN, b"data\n\n", 130_000),
         peak=16 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="500,000 events of 6 bytes",
@@ -572,6 +575,7 @@ BOMBS: Final = (
         name="128 KB of small events",
         answer=bomb("gzip", b"data: x\n\n", 256 * KIB),
         peak=16 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="16 MB of small events from 16 KB",
@@ -627,6 +631,7 @@ BOMBS: Final = (
             gzip.compress(LAST_EVENT, mtime=0),
         ),
         peak=4 * MIB,
+        slow_over=("theirs",),
     ),
     Attack(
         name="compressed three times over",
