@@ -23,7 +23,7 @@ BACKENDS = {
 FUZZ = {"parser": 256, "response": 512, "stream": 512}  # harnesses, and how many bytes an input has at most
 # CPython's own checks: resources left open, wrong uses of the C API; asyncio's are on in tests/conftest.py.
 STRICT = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
-PYTEST = ("-q", "-n", "2")  # much of a test's time is waiting
+PYTEST = ("-q", "-n", "3")  # much of a test's time is waiting
 NOT_ONCE = ("-m", "not slow and not chaos and not once")
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
 # 127: httpx is what many users have.
