@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -659,7 +660,8 @@ def test_event_loops_in_threads_do_not_disturb_each_other() -> None:
     assert (limits.connections, limits.waiting) == (0, 0)
 
 
-def test_nothing_is_kept_of_event_loops_that_are_gone() -> None:
+def test_nothing_is_kept_of_event_loops_that_are_gone(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "asyncio")  # its records would keep the loops
     limits = StreamLimits(max_connections=1, max_requests_per_second=1e6)
 
     async def main() -> None:
