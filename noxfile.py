@@ -24,6 +24,7 @@ FUZZ = {"parser": 256, "response": 512, "stream": 512}  # harnesses, and how man
 # CPython's own checks: resources left open, wrong uses of the C API; asyncio's are on in tests/conftest.py.
 STRICT = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
 PYTEST = ("-q", "-n", "3")  # much of a test's time is waiting
+ONE_LIBRARY = "httpx"
 NOT_ONCE = ("-m", "not slow and not chaos and not once")
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
 # 127: httpx is what many users have.
@@ -68,7 +69,7 @@ def run_tests(session: nox.Session, *, library: str = "", backends: str = "", co
         counted: Whether lines and branches are counted, for the session `coverage`. That takes time.
     """
     environment = {**STRICT, "ANYSSE_TEST_LIBRARY": library, "ANYSSE_TEST_BACKENDS": backends}
-    chosen = () if session.python == PYTHONS[0] else NOT_ONCE
+    chosen = () if session.python == PYTHONS[0] and library == ONE_LIBRARY else NOT_ONCE
     if not counted:
         session.run("pytest", *PYTEST, *chosen, *session.posargs, env=environment)
         return
