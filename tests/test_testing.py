@@ -2,6 +2,7 @@
 
 # ruff: noqa: SIM117 - a server, and a stream of it: two lines read better than one.
 
+import socket
 import ssl
 import subprocess
 import sys
@@ -287,6 +288,14 @@ async def test_nobody_can_connect_while_the_server_refuses(served: Served, libra
         await server.listen_again()
         assert (await client.get(server.url)).text == "x"
     assert len(server.connections) == 2
+
+
+async def test_nobody_else_gets_the_port_of_a_server_that_refuses() -> None:
+    async with serve(must_use_all=False) as server:
+        await server.refuse()
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", server.port))
+        await server.listen_again()
 
 
 async def test_who_has_a_request_under_way_goes_on_while_the_server_refuses(served: Served) -> None:

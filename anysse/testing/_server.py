@@ -165,12 +165,18 @@ class SocketServer(Server):
 
     def _open(self) -> None:
         if self._listener.fileno() < 0:
+            self._placeholder.close()
             self._listener = self._listen(self.port)
 
     def _shut(self) -> None:
         if self._listener.fileno() >= 0:
             anyio.notify_closing(self._listener)
             self._listener.close()
+            self._placeholder = _bound(self.port)
+
+    def _close(self) -> None:
+        super()._close()
+        self._placeholder.close()
 
     def _listen(self, port: int) -> socket.socket:
         listener = socket.create_server((_HOST, port), backlog=_BACKLOG)
@@ -307,6 +313,15 @@ async def _running(make: Callable[[TaskGroup, Scripts], ServerT], scripts: Scrip
             raise
         # The client failed because of it, in the same turn.
         raise scripts.failure from scripts.failure.__cause__
+
+
+def _bound(port: int) -> socket.socket:
+    """Hold a port, to which nobody can connect, so that nobody else gets it meanwhile."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before may linger
+    holder.bind((_HOST, port))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return holder
 
 
 def _throw_away_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
