@@ -165,6 +165,8 @@ async def _in_scope(play: Play, at: int, strike: Callable[[anyio.CancelScope, ob
 
 async def _in_task(play: Play, at: int, strike: Callable[[Callable[[], object], object], object]) -> Outcome:
     def act(trap: object) -> None:
+        task = asyncio.current_task()  # which may be eager, and not have a name here yet
+        assert task is not None
         strike(task.cancel, trap)
 
     async def run() -> None:
