@@ -4,6 +4,7 @@ A docstring says where anysse differs on purpose; the rest is as in `test_behavi
 """
 # ruff: noqa: SIM117 - a server, and a client of it: two lines read better than one.
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -237,7 +238,8 @@ async def test_fes_07_a_reconnect_repeats_method_body_and_headers(streams: Strea
         async with streams(server.url, **options) as requests:
             await requests.send_request({"a": 1})
     first, second = server.requests
-    assert (first.method, first.body) == (second.method, second.body) == ("POST", b'{"a":1}')
+    assert (first.method, first.body) == (second.method, second.body)
+    assert (first.method, json.loads(first.body)) == ("POST", {"a": 1})  # each library has its own spaces
     for name in ("X-One", "Content-Type", "Accept"):
         assert first.headers.get(name) == second.headers.get(name) is not None
     assert (first.headers.get("Last-Event-ID"), second.headers.get("Last-Event-ID")) == (None, "7")
