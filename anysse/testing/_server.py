@@ -21,7 +21,7 @@ from anysse._transport import StreamingTransport
 from ._connection import Connection
 from ._lines import Line, MemoryLine, SocketLine, memory_lines
 from ._memory import MemoryTransport
-from ._requests import Request
+from ._requests import Request, ScriptFailed
 from ._script import Script, Scripts
 
 _HOST: Final = "127.0.0.1"
@@ -308,11 +308,18 @@ async def _running(make: Callable[[TaskGroup, Scripts], ServerT], scripts: Scrip
                     yield server
                 finally:
                     server._close()  # noqa: SLF001 - it owns its lifetime, which is no business of its user
-    except ExceptionGroup:
-        if scripts.failure is None:
+    except ExceptionGroup as group:
+        failure = scripts.failure or _first(group.subgroup(ScriptFailed))
+        if failure is None:
             raise
         # The client failed because of it, in the same turn.
-        raise scripts.failure from scripts.failure.__cause__
+        raise failure from failure.__cause__
+
+
+def _first(error: Exception | None) -> Exception | None:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _bound(port: int) -> socket.socket:
