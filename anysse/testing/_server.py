@@ -125,6 +125,9 @@ class Server(ABC):
     @abstractmethod
     def _shut(self) -> None: ...
 
+    @abstractmethod
+    def _leave(self) -> None: ...
+
     def _take(self, line: Line, context: ssl.SSLContext | None = None) -> None:
         connection = Connection(line, self)
         self.connections.append(connection)
@@ -137,7 +140,7 @@ class Server(ABC):
         await self._scripts.answer(connection)
 
     def _close(self) -> None:
-        self._shut()
+        self._leave()
         for connection in self.connections:
             connection.hang_up()
         self._tasks.cancel_scope.cancel()
@@ -159,24 +162,31 @@ class SocketServer(Server):
         self._context: ssl.SSLContext | None = None
         if tls:
             self.ssl_context, self._context = _throw_away_contexts()
+        self._placeholder: socket.socket | None = None  # while nobody can connect
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
         self.url: str = f"{'https' if tls else 'http'}://{_HOST}:{self.port}"
 
     def _open(self) -> None:
-        if self._listener.fileno() < 0:
+        if self._placeholder is not None:
             self._placeholder.close()
+            self._placeholder = None
             self._listener = self._listen(self.port)
 
     def _shut(self) -> None:
+        if self._placeholder is None:
+            self._stop_listening()
+            self._placeholder = _bound(self.port)
+
+    def _leave(self) -> None:
+        self._stop_listening()
+        if self._placeholder is not None:
+            self._placeholder.close()
+
+    def _stop_listening(self) -> None:
         if self._listener.fileno() >= 0:
             anyio.notify_closing(self._listener)
             self._listener.close()
-            self._placeholder = _bound(self.port)
-
-    def _close(self) -> None:
-        super()._close()
-        self._placeholder.close()
 
     def _listen(self, port: int) -> socket.socket:
         listener = socket.create_server((_HOST, port), backlog=_BACKLOG)
@@ -225,6 +235,9 @@ class MemoryServer(Server):
 
     def _shut(self) -> None:
         self._is_listening = False
+
+    def _leave(self) -> None:
+        self._shut()
 
 
 ServerT = TypeVar("ServerT", bound=Server)
