@@ -528,6 +528,31 @@ async def test_what_is_no_request_is_a_failure() -> None:
             await anyio.sleep_forever()
 
 
+async def test_what_is_no_request_is_told_before_what_came_of_it() -> None:
+    with (  # noqa: PT012 - likewise
+        anyio.fail_after(DEADLINE),
+        pytest.raises(ScriptFailed, match="and not b'rubbish'"),
+    ):
+        async with serve(hang()) as server, await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+            await stream.send(b"rubbish\r\n\r\n")
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise KeyError("of the client")
+
+
+async def test_an_event_of_another_thread_is_looked_at_now_and_then(served: Served) -> None:
+    class Late(threading.Event):
+        looks = 0
+
+        def is_set(self) -> bool:
+            self.looks += 1
+            return self.looks > 2
+
+    async with served([wait(Late()), send("x")]) as (server, client):
+        assert (await client.get(server.url)).text == "x"
+
+
 @pytest.mark.parametrize(
     ("script", "problem"),
     [
