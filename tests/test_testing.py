@@ -533,10 +533,11 @@ async def test_what_is_no_request_is_told_before_what_came_of_it() -> None:
         anyio.fail_after(DEADLINE),
         pytest.raises(ScriptFailed, match="and not b'rubbish'"),
     ):
-        async with serve(hang()) as server, await anyio.connect_tcp("127.0.0.1", server.port) as stream:
-            await stream.send(b"rubbish\r\n\r\n")
+        async with serve(hang()) as server:
             try:
-                await anyio.sleep_forever()
+                async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+                    await stream.send(b"rubbish\r\n\r\n")
+                    await anyio.sleep_forever()
             finally:
                 raise KeyError("of the client")
 
