@@ -7,7 +7,6 @@ import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.cookiejar import CookieJar
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -44,6 +43,8 @@ from ._transport import bare_body
 from ._unwind import unwind
 
 if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
     import httpx
 
 AcceptResponse: TypeAlias = Callable[[StreamResponse], bool | Awaitable[bool]]
@@ -413,7 +414,7 @@ def _is_about_location(exc: Exception) -> bool:
     return type(exc).__name__ == "RemoteProtocolError" and "location header" in str(exc)
 
 
-def _is_about_cookies(exc: UnicodeEncodeError, jar: CookieJar) -> bool:
+def _is_about_cookies(exc: UnicodeEncodeError, jar: "CookieJar") -> bool:
     """Tell whether what has no encoding has a cookie in it to blame."""
     texts = (text for cookie in jar for text in (cookie.name, cookie.value or ""))
     return any(text in exc.object for text in texts if not text.isascii())
