@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -68,6 +69,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def library(request: pytest.FixtureRequest) -> ModuleType:
     """The module `httpx` or `httpx2`: `library.AsyncClient()`."""
     return importlib.import_module(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_as_users_run_them() -> Iterator[None]:
+    """Keep development mode to this process: in a child asyncio tells on standard error what took long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDEVMODE", raising=False)
+        yield
 
 
 @pytest.fixture

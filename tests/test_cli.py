@@ -81,12 +81,6 @@ backends = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where all is developed, asyncio tells on standard error which of its steps took long."""
-    monkeypatch.delenv("PYTHONDEVMODE", raising=False)
-
-
 @contextmanager
 def process(*arguments: str, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the command in a process of its own."""
