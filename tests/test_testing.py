@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from textwrap import dedent
@@ -681,6 +681,39 @@ async def test_tls_without_trustme_says_what_to_install(monkeypatch: pytest.Monk
 def test_a_wrong_argument_of_a_step_is_named(make: Callable[[], Step], argument: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         make()
+    assert refused.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    ("act", "argument"),
+    [
+        (lambda connection: connection.respond(True), "status"),
+        (lambda connection: connection.respond(200, {"A": 7}), "headers"),
+        (lambda connection: connection.respond(200, body=7), "body"),
+        (lambda connection: connection.send(7), "data"),
+        (lambda connection: connection.comment(7), "text"),
+        (lambda connection: connection.trickle("x", pause=-1), "pause"),
+        (lambda connection: connection.split(every=0), "every"),
+        (lambda connection: connection.write(7), "data"),
+        (lambda connection: connection.wait("x"), "until"),
+        (lambda connection: connection.truncate(7), "data"),
+        (lambda connection: connection.redirect("/", True), "status"),
+        (lambda connection: connection.refuse(-1), "seconds"),
+        (lambda connection: connection.expect(), "expect"),
+        (lambda connection: connection.expect(header=[("a", "b")]), "header"),
+    ],
+)
+async def test_a_wrong_argument_of_a_step_of_ones_own_is_named(
+    served: Served, library: ModuleType, act: Callable[[Connection], Awaitable[None]], argument: str
+) -> None:
+    async def own(connection: Connection) -> None:
+        await act(connection)
+
+    with pytest.raises(InvalidRequest) as refused:  # noqa: PT012 - the server raises as its block ends
+        async with served(own) as (server, client):
+            with suppress(library.TransportError):
+                await client.get(server.url)
+            await anyio.sleep_forever()
     assert refused.value.argument == argument
 
 

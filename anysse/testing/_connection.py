@@ -10,8 +10,10 @@ from anyio.abc import ByteStream, ObjectSendStream
 from anyio.lowlevel import checkpoint
 from anyio.streams.tls import TLSStream
 
+from anysse._check import check_number
 from anysse._groups import bare_exception
 
+from ._arguments import check_expected, check_pieces, check_redirect, check_text, check_until, checked_head
 from ._lines import Line
 from ._requests import ANY, Request, RequestReader, ScriptFailed, asks_to_close, differences
 from ._responses import Content, HeaderItems, comment, encoded, response_head
@@ -44,7 +46,7 @@ class Connection:
     """A connection of a client, and the request that it waits on: what a step of a script is called with.
 
     Its methods do what the steps of the same names do. Once the client has closed the connection they
-    raise, which ends the script and is no failure.
+    raise, which ends the script and is no failure. A wrong argument is an ``InvalidRequest``.
 
     Attributes:
         request: The request that is being answered.
@@ -81,12 +83,13 @@ class Connection:
         chunked: bool = True,
     ) -> None:
         """Send the head of a response; with ``body`` all of it."""
+        items = checked_head(status, headers)
         content = None if body is None else encoded(body, "body")
         if self._is_begun:
             raise ScriptFailed("the response has begun: a second head can only be written, with write()")
         is_old = self.request.http_version == "HTTP/1.0"  # which knows no chunks
         length = None if content is None else len(content)
-        head = response_head(status, headers, length, chunked=chunked and not is_old)
+        head = response_head(status, items, length, chunked=chunked and not is_old)
         self._is_begun = True
         self._is_answered = content is not None
         self._is_chunked = head.is_chunked
@@ -106,6 +109,7 @@ class Connection:
 
     async def comment(self, text: str = "") -> None:
         """Send a comment."""
+        check_text("text", text)
         await self.send(comment(text))
 
     async def trickle(self, data: Content, *, pause: float = 0.0) -> None:
@@ -117,16 +121,19 @@ class Connection:
 
     async def split(self, *, every: int | None, pause: float = 0.0) -> None:
         """Have what is sent from now on go out in pieces of so many bytes; None no longer."""
+        check_pieces(every, pause)
         self._every, self._pause = every, pause
         await checkpoint()
 
     async def write(self, data: bytes | str) -> None:
         """Write bytes as they are; to a response that is written so, its end adds nothing."""
+        content = encoded(data)
         self._is_written = True
-        await self._put(data.encode() if isinstance(data, str) else data)
+        await self._put(content)
 
     async def wait(self, until: float | Waitable | threading.Event) -> None:
         """Wait for so many seconds, or for an event."""
+        check_until(until)
         if isinstance(until, int | float):
             await anyio.sleep(until)
         elif isinstance(until, threading.Event):
@@ -171,10 +178,12 @@ class Connection:
 
     async def redirect(self, location: str, status: int = 302) -> None:
         """Answer that what is asked for is elsewhere."""
+        check_redirect(location, status)
         await self.respond(status, {"Location": location}, b"")
 
     async def refuse(self, seconds: float) -> None:
         """Close the connection and those that are idle, and have nobody connect for a while."""
+        check_number("seconds", seconds, minimum=0)
         self._host.refuse_for(seconds)
         await self.drop()
 
@@ -188,6 +197,7 @@ class Connection:
         json: object = ANY,
     ) -> None:
         """Go on if the request is such a one, else fail."""
+        check_expected(method, target, header, body, json)
         await checkpoint()
         found = differences(
             self.request, method=method, target=target, header=header or {}, body=body, json=json

@@ -1,16 +1,16 @@
 """The steps of a script, each a value that says what it is. What they do is in ``Connection``."""
 
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from anysse._check import check_count, check_number, shown
-from anysse._errors import InvalidRequest
+from anysse._check import check_number
 
+from ._arguments import check_expected, check_pieces, check_redirect, check_text, check_until, checked_head
 from ._connection import Connection, Step, Waitable
 from ._requests import ANY
-from ._responses import Content, HeaderItems, check_header, encoded
+from ._responses import Content, HeaderItems, encoded
 
 _SHOWN: Final = 120
 
@@ -46,9 +46,7 @@ def respond(
     Raises:
         InvalidRequest: An argument is none of these.
     """
-    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
-        raise InvalidRequest("status", f"must be a status code from 200 to 599, not {shown(status)}")
-    items = _checked_headers(headers)
+    items = checked_head(status, headers)
     if body is not None:
         body = encoded(body, "body")
     shown_headers = dict(items) if isinstance(headers, Mapping) else items
@@ -67,14 +65,14 @@ def send(data: Content) -> Step:
 
 def comment(text: str = "") -> Step:
     """Send a comment, which keeps a stream alive and is no event."""
-    _check_text("text", text)
+    check_text("text", text)
     return _Step(_called("comment", text), lambda connection: connection.comment(text))
 
 
 def trickle(data: Content, *, pause: float = 0.0) -> Step:
     """Send a piece of the body a byte at a time, with so many seconds between them."""
     content = encoded(data)
-    check_number("pause", pause, minimum=0)
+    check_pieces(1, pause)
     return _Step(
         _called("trickle", data, pause=pause), lambda connection: connection.trickle(content, pause=pause)
     )
@@ -91,9 +89,7 @@ def split(*, every: int | None, pause: float = 0.0) -> Step:
     Raises:
         InvalidRequest: An argument is none of these.
     """
-    if every is not None:
-        check_count("every", every, minimum=1)
-    check_number("pause", pause, minimum=0)
+    check_pieces(every, pause)
     return _Step(
         _called("split", every=every, pause=pause),
         lambda connection: connection.split(every=every, pause=pause),
@@ -112,8 +108,7 @@ def wait(until: float | Waitable | threading.Event) -> Step:
     That is anything with ``await event.wait()`` of the same event loop, or a ``threading.Event`` where
     whoever sets it has another thread, as a test with the fixture ``anysse_server`` has.
     """
-    if not hasattr(until, "wait"):
-        check_number("until", until, minimum=0)
+    check_until(until)
     return _Step(_called("wait", until), lambda connection: connection.wait(until))
 
 
@@ -145,10 +140,7 @@ def hang() -> Step:
 
 def redirect(location: str, status: int = 302) -> Step:
     """Answer that what is asked for is elsewhere."""
-    _check_text("location", location)
-    _checked_headers({"Location": location})
-    if status not in (301, 302, 303, 307, 308):
-        raise InvalidRequest("status", f"must be 301, 302, 303, 307 or 308, not {shown(status)}")
+    check_redirect(location, status)
     return _Step(
         _called("redirect", location, status), lambda connection: connection.redirect(location, status)
     )
@@ -183,18 +175,10 @@ def expect(
     Raises:
         InvalidRequest: An argument is none of these.
     """
-    for argument, value in (("method", method), ("target", target)):
-        if value is not None:
-            _check_text(argument, value)
-    if body is not None and not isinstance(body, bytes | str):
-        raise InvalidRequest("body", f"must be bytes or text, not {shown(body)}")
-    if header is not None:
-        _check_wanted(header)
-        header = dict(header)
+    check_expected(method, target, header, body, json)
+    header = None if header is None else dict(header)
     wanted = _given(method=method, target=target, header=header, body=body)
     wanted |= {} if json is ANY else {"json": json}
-    if not wanted:
-        raise InvalidRequest("expect", "needs a method, target, header, body or json to look at")
     return _Step(_called("expect", **wanted), lambda connection: connection.expect(**wanted))  # type: ignore[arg-type]
 
 
@@ -211,27 +195,3 @@ def _short(value: object) -> str:
 
 def _given(**options: object) -> dict[str, object]:
     return {name: value for name, value in options.items() if value is not None and value not in ({}, [])}
-
-
-def _check_text(argument: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidRequest(argument, f"must be text, not {shown(value)}")
-
-
-def _check_wanted(header: object) -> None:
-    """Refuse what does not map names of headers to values."""
-    items = list(header.items()) if isinstance(header, Mapping) else [(None, header)]
-    if not all(isinstance(name, str) and isinstance(value, str | None) for name, value in items):
-        raise InvalidRequest("header", f"must map names to values or None, not {shown(header)}")
-
-
-def _checked_headers(headers: HeaderItems) -> Sequence[tuple[str, str | None]]:
-    """Read them once, and see that they can be sent."""
-    try:
-        items = list(headers.items() if isinstance(headers, Mapping) else headers)
-        for name, value in items:
-            check_header(name, value)
-    except (TypeError, ValueError) as exc:
-        problem = f"must be names and values that can be sent, or None, not {shown(headers)}"
-        raise InvalidRequest("headers", problem) from exc
-    return items
