@@ -351,29 +351,35 @@ async def read(target: Any, client: Any = None, **options: Any) -> None:
 async def test_a_thousand_real_connections_do_not_come_back_in_one_instant(
     library: ModuleType, anyio_backend_name: str, record_property: Callable[[str, object], None]
 ) -> None:
-    times: list[float] = []
+    class Delays(anysse.Observer):
+        def observe(self, fact: anysse.Fact, /) -> None:
+            if isinstance(fact, anysse.AttemptFailed) and fact.retry_in is not None:
+                delays.append(fact.retry_in)
 
     async def note(connection: Connection) -> None:
         times.append(connection.request.time - began)
         await connection.respond(204)
 
+    delays: list[float] = []
+    times: list[float] = []
+    options = {"observers": [Delays()]}
     with anyio.fail_after(300), at_full_speed(anyio_backend_name):
         async with serve(*[held("data: x\n\n")] * CLIENTS, then=note) as server:
             async with anyio.create_task_group() as tasks:
                 for _ in range(CLIENTS):
-                    tasks.start_soon(read, library.Request("GET", server.url))
+                    tasks.start_soon(partial(read, library.Request("GET", server.url), **options))
                 await server.requested(CLIENTS)
                 await anyio.sleep(1)  # until all have read their event: a reset takes away what was not
                 began = anyio.current_time()
                 for connection in server.connections:
                     await connection.reset()
-    told = told_of(times)
-    record_property("times", told)
+    record_property("times", told_of(times))
     assert len(times) == CLIENTS
-    assert min(times) >= 1.0 - TICK, told
-    assert max(times) - min(times) >= 0.4, told
-    # A machine that is busy with as many connections is late with some: they come together.
-    assert busiest(times) <= 0.5, told
+    assert min(times) >= 1.0 - TICK, told_of(times)
+    # A machine that is busy with as many connections is late with some: what was decided tells of the spread.
+    assert len(delays) == CLIENTS
+    assert max(delays) - min(delays) >= 0.4, told_of(delays)
+    assert busiest(delays) <= 0.3, told_of(delays)
 
 
 # --- a prompt is never sent twice by accident -------------------------------------------------------------

@@ -602,6 +602,95 @@ async def test_what_is_missing_or_too_much_is_told(served: Served, wanted: objec
     assert f"    > {line}\n" in str(failure.value)
 
 
+async def test_of_a_long_body_where_it_differs_is_told(served: Served) -> None:
+    with pytest.raises(ScriptFailed) as failure:
+        async with served(expect(body="x" * 900 + "y")) as (server, client):
+            await client.post(server.url, content="x" * 900 + "z")
+    shown = "x" * 20
+    assert f"    > body, from byte 880 on: expected b'{shown}y', got b'{shown}z'\n" in str(failure.value)
+
+
+@pytest.mark.parametrize("error", [ssl.SSLCertVerificationError("upstream"), anyio.EndOfStream()])
+async def test_an_error_of_a_step_of_ones_own_is_no_client_that_left(
+    served: Served, library: ModuleType, error: Exception
+) -> None:
+    async def own(connection: Connection) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as failure:  # noqa: PT012 - the server raises as its block ends
+        async with served(own) as (server, client):
+            with suppress(library.TransportError):
+                await client.get(server.url)
+            await anyio.sleep_forever()
+    assert failure.value is error
+
+
+async def test_several_tasks_of_a_step_may_find_that_the_client_left(served: Served) -> None:
+    async def beat(connection: Connection) -> None:
+        while True:
+            await connection.comment()
+
+    async def own(connection: Connection) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(beat, connection)
+            tasks.start_soon(beat, connection)
+
+    async with served(own) as (server, client):
+        async with anysse.open_stream(server.url, client=client):
+            pass
+        await server.all_closed()
+
+
+async def test_what_fails_beside_it_is_told(served: Served, library: ModuleType) -> None:
+    async def fail(connection: Connection) -> None:
+        await connection.closed_by_peer.wait()
+        raise LookupError("the feed is gone")
+
+    async def own(connection: Connection) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail, connection)
+            await connection.send("data: x\n\n")
+
+    with pytest.raises(ExceptionGroup) as failure:  # noqa: PT012 - the server raises as its block ends
+        async with served(own) as (server, client):
+            async with anysse.open_stream(server.url, client=client):
+                pass
+            await anyio.sleep_forever()
+    assert failure.group_contains(LookupError, match="the feed is gone")
+
+
+async def test_a_step_has_to_be_an_async_function(served: Served, library: ModuleType) -> None:
+    def own(connection: Connection) -> None:
+        pass
+
+    with pytest.raises(TypeError, match=r"has to be an async function, and <function .*own"):  # noqa: PT012
+        async with served(own) as (server, client):
+            with suppress(library.TransportError):
+                await client.get(server.url)
+            await anyio.sleep_forever()
+
+
+async def test_the_first_failure_is_told_whatever_fails_as_others_end(served: Served) -> None:
+    begun = anyio.Event()
+
+    async def clean_up(connection: Connection) -> None:
+        try:
+            begun.set()
+            await anyio.sleep_forever()
+        finally:
+            raise KeyError("in cleaning up")
+
+    async def fail(connection: Connection) -> None:
+        raise AssertionError("the first")
+
+    with pytest.raises(ScriptFailed, match="the first"):  # noqa: PT012 - the server raises as its block ends
+        async with served(routes={"/a": clean_up, "/b": fail}) as (server, client):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.get, f"{server.url}/a")
+                await begun.wait()
+                tasks.start_soon(client.get, f"{server.url}/b")
+
+
 # --- TLS --------------------------------------------------------------------------------------------------
 
 

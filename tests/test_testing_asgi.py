@@ -1083,3 +1083,136 @@ async def test_a_life_that_is_cancelled_at_any_moment_leaves_no_task(
 
         open_now: list[Any] = []
         assert await strike.sweep(once, after) > 5
+
+
+# --- what an application may do to it ---------------------------------------------------------------------
+
+
+async def test_causes_that_go_round_in_circles_have_an_end(library: ModuleType) -> None:
+    async def in_circles(app: App) -> None:
+        one, other = LookupError("one"), OSError("other")
+        one.__cause__, other.__cause__ = other, one
+        raise one
+
+    async with answering(library, in_circles) as (client, _):
+        with pytest.raises(LookupError, match="one"):
+            await client.get("http://test")
+
+
+async def test_an_application_that_raises_the_end_of_an_iteration_cuts_its_response(
+    library: ModuleType,
+) -> None:
+    async def cut(app: App) -> None:
+        await app.start()
+        await app.send(b"one")
+        raise StopAsyncIteration
+
+    async with answering(library, cut) as (client, _):
+        with pytest.raises(RuntimeError, match="the application raised StopAsyncIteration"):
+            await client.get("http://test")
+
+
+async def test_a_body_has_to_be_bytes(library: ModuleType) -> None:
+    async def wrong(app: App) -> None:
+        await app.start()
+        await app.sent({"type": "http.response.body", "body": 5})
+
+    async with answering(library, wrong) as (client, _):
+        with pytest.raises(TypeError, match="the body must be bytes, not 5"):
+            await client.get("http://test")
+
+
+async def test_an_upload_that_fails_is_what_fails_the_reading(library: ModuleType) -> None:
+    async def upload() -> AsyncIterator[bytes]:
+        yield b"a"
+        await taken.wait()
+        raise LookupError("nothing to upload")
+
+    async def take(app: App) -> None:
+        await app.receive()
+        await app.start()
+        await app.send(b"one")
+        taken.set()
+        await anyio.sleep_forever()
+
+    taken = anyio.Event()
+    async with answering(library, take, grace=0.01) as (client, _):
+        with pytest.raises(LookupError, match="nothing to upload"):
+            await client.post("http://test", content=upload())
+
+
+async def test_the_answer_of_a_server_to_a_head_has_no_body(library: ModuleType) -> None:
+    async def fail(app: App) -> None:
+        raise LookupError
+
+    async with answering(library, fail, raise_app_exceptions=False) as (client, _):
+        response = await client.head("http://test")
+    assert (response.status_code, response.content) == (500, b"")
+
+
+async def test_what_is_no_exception_leaves_alone_and_as_itself(library: ModuleType) -> None:
+    class Outcome(BaseException):
+        """As that of ``pytest.fail()`` is one."""
+
+    async def give_up(app: App) -> None:
+        raise Outcome
+
+    with pytest.raises(Outcome):
+        async with answering(library, give_up) as (client, _):
+            await client.get("http://test")
+
+
+async def test_other_tasks_may_enter_and_leave_it_while_it_is_entered(library: ModuleType) -> None:
+    lives = 0
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        nonlocal lives
+        lives += 1
+        await checkpoint()
+        yield
+
+    async def hold() -> None:
+        async with transport:
+            await has_asked.wait()
+
+    async def ask() -> None:
+        async with library.AsyncClient(transport=transport) as client:
+            assert (await client.get("http://test/missing")).status_code == 404
+
+    transport = StreamingASGITransport(Starlette(lifespan=lifespan))
+    has_asked = anyio.Event()
+    with anyio.fail_after(DEADLINE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await checkpoint()
+            await ask()  # which waits for it to be up
+            has_asked.set()
+        async with transport, anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            tasks.start_soon(ask)
+        await transport.__aexit__()  # which nobody entered
+        await ask()
+    assert lives == 3
+
+
+async def test_to_leave_it_in_another_task_is_an_error_that_says_so() -> None:
+    transport = StreamingASGITransport(App(silent), lifespan=False)
+
+    async def leave() -> None:
+        with pytest.raises(RuntimeError, match="left in another task than entered it"):
+            await transport.__aexit__()
+
+    async with transport, anyio.create_task_group() as tasks:
+        tasks.start_soon(leave)
+
+
+async def test_a_startup_that_hangs_is_given_up_after_the_grace(library: ModuleType) -> None:
+    async def hangs(scope: Any, receive: Any, send: Any) -> None:
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(DEADLINE):
+        with anyio.move_on_after(0.01) as scope:
+            async with client_of(library, hangs, grace=0.01):
+                raise AssertionError("it is not up")
+    assert scope.cancelled_caught

@@ -1,12 +1,32 @@
 """What is HTTP in ``anysse.testing``: each request of a client is understood, each answer is one."""
 
+# ruff: noqa: SIM117 - a server, and a stream to it: two lines read better than one.
+
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
+import httpx
 import pytest
 from anyio.abc import SocketStream
+from anyio.lowlevel import checkpoint
 
-from anysse.testing import Request, ScriptFailed, SocketServer, end, respond, send, serve, wait
+from anysse.testing import (
+    Connection,
+    Request,
+    ScriptFailed,
+    SocketServer,
+    drop,
+    end,
+    expect,
+    hang,
+    respond,
+    send,
+    serve,
+    truncate,
+    wait,
+    write,
+)
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -149,3 +169,131 @@ async def test_requests_that_come_at_once_are_answered_in_their_order() -> None:
     async with serve([send("one"), wait(0)], respond(200, {"Connection": "close"}, "two")) as server:
         came = await asked(server, GET + GET)
     assert came.index(b"one") < came.index(b"two")
+
+
+async def test_a_request_that_came_too_late_is_answered_by_nobody_and_uses_up_no_script() -> None:
+    late = anyio.Event()
+    scripts = [respond(200, body="one"), wait(late), drop()], respond(200, body="two")
+    with anyio.fail_after(DEADLINE):
+        async with serve(*scripts) as server:
+            async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+                await stream.send(GET)
+                await stream.receive()
+                await stream.send(GET)
+                await server.until(lambda: not server.connections[0].is_idle)
+                late.set()
+                assert await read_all(stream) == b""
+            assert (await asked(server, b"GET / HTTP/1.0\r\n\r\n")).endswith(b"two")
+
+
+async def test_who_uploads_has_a_request_under_way() -> None:
+    with anyio.fail_after(DEADLINE):
+        async with serve([expect(body="ab"), respond(204, {"Connection": "close"})]) as server:
+            async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+                await stream.send(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\na")
+                await server.until(lambda: bool(server.connections))
+                while server.connections[0].is_idle:  # noqa: ASYNC110 - bytes that come change nothing else
+                    await checkpoint()
+                await server.refuse()
+                await stream.send(b"b")
+                assert (await read_all(stream)).startswith(b"HTTP/1.1 204 ")
+
+
+async def test_nobody_is_busy_once_the_answer_is_whole() -> None:
+    with anyio.fail_after(DEADLINE):
+        async with serve([wait(0), respond(200, body="x"), hang()]) as server:
+            async with (
+                await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+                anyio.create_task_group() as tasks,
+            ):
+                await stream.send(GET)
+                await server.requested(1)
+                tasks.start_soon(server.all_idle)
+            await server.all_closed()
+
+
+async def test_a_step_that_hangs_ends_as_the_server_hangs_up() -> None:
+    ended = anyio.Event()
+
+    async def own(connection: Connection) -> None:
+        await connection.respond(200, body="x")
+        await connection.hang()
+        ended.set()
+
+    with anyio.fail_after(DEADLINE):
+        async with serve(own) as server, await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+            await stream.send(GET)
+            await stream.receive()
+            await server.refuse()
+            await ended.wait()
+
+
+@pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n \r\n"])
+async def test_what_cannot_begin_a_request_is_not_waited_for(data: bytes) -> None:
+    with pytest.raises(ScriptFailed, match=r"expected a request of HTTP/1\.1, and not b'"):
+        await requests_of(data)
+
+
+async def test_empty_lines_before_a_request_are_none_of_it() -> None:
+    (request,) = await requests_of(b"\r\n\r\n" + GET)
+    assert request.method == "GET"
+
+
+async def test_a_client_of_http_1_0_is_not_told_to_continue() -> None:
+    async with serve(respond(200, body="x")) as server:
+        came = await asked(server, b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na")
+    assert came.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_written_answer_ends_with_the_connection_for_who_wants_no_other_request() -> None:
+    async with serve(write("HTTP/1.0 200 OK\r\n\r\nhello")) as server:
+        assert (await asked(server, b"GET / HTTP/1.0\r\n\r\n")).endswith(b"hello")
+
+
+async def test_close_may_be_one_of_several_options() -> None:
+    async with serve([respond(200, {"Connection": "x, Close"}), send("x")]) as server:
+        assert (await asked(server, GET)).endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("method", "script"),
+    [
+        (b"GET", respond(204, {"Connection": "close"}, "abc")),
+        (b"GET", [respond(304, {"Connection": "close"}), send("abc")]),
+        (b"HEAD", truncate("abc")),
+    ],
+)
+async def test_what_ends_with_its_head_has_no_body_whatever_is_sent(method: bytes, script: Any) -> None:
+    async with serve(script) as server:
+        assert (await asked(server, method + b" / HTTP/1.1\r\n\r\n")).endswith(b"\r\n\r\n")
+
+
+async def test_a_step_that_answers_a_head_for_ever_is_told_that_the_client_left() -> None:
+    async def own(connection: Connection) -> None:
+        while True:
+            await connection.send("x")
+
+    with anyio.fail_after(DEADLINE):
+        async with serve(own) as server:
+            async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+                await stream.send(b"HEAD / HTTP/1.1\r\n\r\n")
+                await stream.receive()
+            await server.all_closed()
+            await server.until(lambda: not server.connections[0].is_open)
+
+
+async def test_tasks_of_one_step_send_one_after_the_other() -> None:
+    large, small = "a" * 300_000, "b" * 100
+
+    async def own(connection: Connection) -> None:
+        await connection.split(every=100_000)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connection.send, large)
+            for _ in range(3):
+                tasks.start_soon(connection.trickle, small)
+
+    async with serve([own, end()]) as server, httpx.AsyncClient(trust_env=False) as client:
+        text = (await client.get(server.url)).text
+    assert sorted(text) == sorted(large + 3 * small)
+    assert large in text
+    assert len(server.connections) == 1

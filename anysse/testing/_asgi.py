@@ -5,6 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
+import anyio
+from anyio import get_cancelled_exc_class
 from anyio.abc import TaskGroup
 
 from anysse._check import check_choice, check_seconds, shown
@@ -49,9 +51,10 @@ class StreamingASGITransport(_Transport):
     no request can have any more, such as an error in a background task, leaves from leaving the transport;
     what comes of the ``OSError`` that ``send`` raised does not.
 
-    Leaving it tells the applications that still run that their clients are gone, and cancels those that have
-    not ended in time; then the application shuts down, within 10 s. Until then no cancellation of whoever
-    entered it reaches them.
+    It lives in the task that entered it first: other tasks may enter and leave it meanwhile. When that task
+    leaves it, the applications that still run are told that their clients are gone, and those that have not
+    ended in time are cancelled; then the application shuts down, within 10 s. Until then no cancellation of
+    whoever entered it reaches them.
 
     Args:
         app: The application, of ASGI 3.
@@ -94,7 +97,9 @@ class StreamingASGITransport(_Transport):
         self._has_lifespan = lifespan
         self._spec_version = spec_version
         self._grace = grace
-        self._entered = 0
+        self._owner: int | None = None  # the task whose it is to start and to end all
+        self._depth = 0  # how often that one entered
+        self._guests = 0  # who entered from other tasks
         self._life: AbstractAsyncContextManager[None] = nullcontext()
         self._tasks: TaskGroup | None = None
         self._state: dict[str, object] = {}
@@ -106,10 +111,14 @@ class StreamingASGITransport(_Transport):
         Raises:
             Exception: What the application raised as it started, or a RuntimeError of what it said.
         """
-        if not self._entered:
-            self._life = self._running()
-            await self._life.__aenter__()
-        self._entered += 1
+        task = anyio.get_current_task().id
+        if self._owner is None:
+            await self._start(task)
+        elif self._owner == task:
+            self._depth += 1
+        else:
+            self._guests += 1
+            await self._has_started.wait()
         return self
 
     async def __aexit__(
@@ -118,24 +127,50 @@ class StreamingASGITransport(_Transport):
         exc_value: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        """End what runs, and shut the application down, once it is left as often as it was entered.
+        """End what runs, and shut the application down, once the task that entered it first has left it.
 
         Raises:
             Exception: What the application raised, and no request could have; a group if that is several.
+            RuntimeError: It is left in another task than entered it, which its task group does not allow.
         """
-        self._entered -= 1
-        if not self._entered:
-            await self._life.__aexit__(exc_type, exc_value, traceback)  # noqa: ASYNC102 - shielded within
+        if self._owner == anyio.get_current_task().id:
+            self._depth -= 1
+            if not self._depth:
+                self._owner = None
+                await self._life.__aexit__(exc_type, exc_value, traceback)  # noqa: ASYNC102 - shielded within
+        elif self._guests:
+            self._guests -= 1
+        elif self._owner is not None:
+            raise RuntimeError(
+                "a StreamingASGITransport is left in another task than entered it, which its task group does "
+                "not allow: enter it, or its client, and leave it in one task, such as the test's own"
+            )
+
+    async def _start(self, task: int) -> None:
+        self._owner, self._has_started = task, anyio.Event()
+        try:
+            self._life = self._running()
+            await self._life.__aenter__()
+            self._depth = 1
+        except BaseException:
+            self._owner = None
+            raise
+        finally:
+            self._has_started.set()
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
         lifespan = Lifespan(self._application)
         self._state, self._exchanges = lifespan.state, set()
-        async with (
-            started(lifespan) if self._has_lifespan else nullcontext(),
-            sheltered(self._leave, self._grace) as self._tasks,
-        ):
-            yield
+        try:
+            async with (
+                started(lifespan, self._grace) if self._has_lifespan else nullcontext(),
+                sheltered(self._leave, lambda: self._grace) as self._tasks,
+            ):
+                yield
+        finally:
+            for exchange in self._exchanges:
+                exchange.discard()
         failures = [exchange.untold for exchange in self._exchanges if exchange.untold is not None]
         if failures:
             raise failures[0] if len(failures) == 1 else ExceptionGroup("the application failed", failures)
@@ -191,8 +226,10 @@ class StreamingASGITransport(_Transport):
         except Exception as exc:  # noqa: BLE001 - whatever it is, the client is to have it
             failure = None if _is_about_leaving(exc) else exc
             logger.debug("the application failed", exc_info=exc)
-        finally:
-            exchange.finish(failure)
+        except get_cancelled_exc_class():
+            exchange.finish(None)
+            raise
+        exchange.finish(failure)  # what is no Exception leaves by the task group, and says more than this
 
     def _scope(self, request: Any, library: ModuleType) -> Message:
         url = request.url
@@ -222,6 +259,10 @@ def _is_about_leaving(exc: BaseException | None) -> bool:
     """Whether it comes of nothing but the disconnect of the client."""
     if isinstance(exc, BaseExceptionGroup):
         return all(map(_is_about_leaving, exc.exceptions))
-    while exc is not None and not isinstance(exc, ClientGone):
+    seen: set[int] = set()  # causes may go round in circles
+    while exc is not None and id(exc) not in seen:
+        if isinstance(exc, ClientGone):
+            return True
+        seen.add(id(exc))
         exc = exc.__cause__ or exc.__context__
-    return exc is not None
+    return False

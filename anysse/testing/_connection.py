@@ -16,13 +16,17 @@ from anysse._groups import bare_exception
 from ._arguments import check_expected, check_pieces, check_redirect, check_text, check_until, checked_head
 from ._lines import Line
 from ._requests import ANY, Request, RequestReader, ScriptFailed, asks_to_close, differences
-from ._responses import Content, HeaderItems, comment, encoded, response_head
+from ._responses import WITHOUT_BODY, Content, HeaderItems, comment, encoded, response_head
 
-GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
-"""What a connection raises once either side has closed it."""
+_GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, ssl.SSLError)
+"""What a line raises once either side has closed it, or broke what it agreed to."""
 
 _POLL: Final = 0.01
 """Seconds between two looks at an event of another thread."""
+
+
+class ClientLeft(anyio.BrokenResourceError):
+    """What a connection raises once it is closed: no error of a step that is its own looks like it."""
 
 
 class Waitable(Protocol):
@@ -60,6 +64,9 @@ class Connection:
     def __init__(self, line: Line, host: Host) -> None:
         self._line = line
         self._stream: ByteStream = line  # that, or the one of TLS on it
+        self._reader = RequestReader(line)
+        self._waiting = 0  # requests that came, and wait for their turn
+        self._turn = anyio.Lock(fast_acquire=True)  # two tasks of a step send one after the other
         self._host = host
         self._every: int | None = None
         self._pause = 0.0
@@ -67,7 +74,9 @@ class Connection:
         self._is_closed_by_script = False
         self._is_answered = True
         self._is_chunked = False
+        self._is_bodiless = False
         self._is_last = False
+        self._is_over = anyio.Event()  # either side has closed it
         self.is_open: bool = True
         self.closed_by_peer: anyio.Event = anyio.Event()
         self.closed_at: float | None = None
@@ -85,27 +94,12 @@ class Connection:
         """Send the head of a response; with ``body`` all of it."""
         items = checked_head(status, headers)
         content = None if body is None else encoded(body, "body")
-        if self._is_begun:
-            raise ScriptFailed("the response has begun: a second head can only be written, with write()")
-        is_old = self.request.http_version == "HTTP/1.0"  # which knows no chunks
-        length = None if content is None else len(content)
-        head = response_head(status, items, length, chunked=chunked and not is_old)
-        self._is_begun = True
-        self._is_answered = content is not None
-        self._is_chunked = head.is_chunked
-        self._is_last = head.is_last or asks_to_close(self.request)
-        await self._put(head.data + (b"" if content is None else self._framed(content) + self._ending()))
+        async with self._turn:
+            await self._respond(status, items, content, chunked=chunked)
 
     async def send(self, data: Content) -> None:
         """Send a piece of the body, in the framing that the head announced."""
-        content = encoded(data)
-        await self._begin()
-        self._check_unanswered()
-        every = self._every or len(content)
-        for start in range(0, len(content), every or 1):
-            if start:
-                await self._rest()
-            await self._put(self._framed(content[start : start + every]))
+        await self._send(encoded(data), self._every, self._pause)
 
     async def comment(self, text: str = "") -> None:
         """Send a comment."""
@@ -114,10 +108,8 @@ class Connection:
 
     async def trickle(self, data: Content, *, pause: float = 0.0) -> None:
         """Send a piece of the body a byte at a time."""
-        before = self._every, self._pause
-        await self.split(every=1, pause=pause)
-        await self.send(data)
-        self._every, self._pause = before
+        check_pieces(1, pause)
+        await self._send(encoded(data), 1, pause)
 
     async def split(self, *, every: int | None, pause: float = 0.0) -> None:
         """Have what is sent from now on go out in pieces of so many bytes; None no longer."""
@@ -126,10 +118,11 @@ class Connection:
         await checkpoint()
 
     async def write(self, data: bytes | str) -> None:
-        """Write bytes as they are; to a response that is written so, its end adds nothing."""
+        """Write bytes as they are; to a response whose head was written so, its end adds nothing."""
         content = encoded(data)
-        self._is_written = True
-        await self._put(content)
+        async with self._turn:
+            self._is_written = True
+            await self._put(content)
 
     async def wait(self, until: float | Waitable | threading.Event) -> None:
         """Wait for so many seconds, or for an event."""
@@ -144,11 +137,12 @@ class Connection:
 
     async def end(self) -> None:
         """End the response as it should be; the connection stays for another request, where it may."""
-        if not self._is_answered:
-            if not self._is_written:
-                await self._begin()
-            self._is_answered = True
-            await self._put(self._ending())
+        async with self._turn:
+            if not self._is_answered:
+                if not self._is_written:
+                    await self._begin()
+                await self._put(self._ending())
+                self._is_answered = True
         self._host.changed()
         if self._is_last:
             self._close()
@@ -166,15 +160,17 @@ class Connection:
     async def truncate(self, data: Content = "data: cut") -> None:
         """Send a chunk that is a byte shorter than it says, and close the connection."""
         content = encoded(data)
-        await self._begin()
-        self._check_unanswered()
-        await self._put((b"%x\r\n" % (len(content) + 1) if self._is_chunked else b"") + content)
+        async with self._turn:
+            await self._begin()
+            self._check_unanswered()
+            size = b"%x\r\n" % (len(content) + 1) if self._is_chunked else b""
+            await self._put(b"" if self._is_bodiless else size + content)
         await self.drop()
 
     async def hang(self) -> None:
         """Send nothing more, and hold the connection open until the client closes it."""
         self._check_unclosed()
-        await self.closed_by_peer.wait()
+        await self._is_over.wait()
 
     async def redirect(self, location: str, status: int = 302) -> None:
         """Answer that what is asked for is elsewhere."""
@@ -209,13 +205,15 @@ class Connection:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is under way."""
-        return self._is_answered or not self.is_open or self.closed_by_peer.is_set()
+        """Whether no request is under way, nor on its way."""
+        is_free = self._is_answered and not self._waiting and self._reader.is_idle
+        return is_free or self._is_over.is_set()
 
     def hang_up(self, *, reset: bool = False) -> None:
         """Close the connection at once."""
         if self.is_open:
             self.is_open = False
+            self._is_over.set()
             self.closed_at = anyio.current_time()
             self._line.hang_up(reset=reset)
             self._host.changed()
@@ -225,16 +223,22 @@ class Connection:
     ) -> None:
         """Have request after request answered, until either side closes."""
         try:
-            if context is not None:
-                self._stream = await TLSStream.wrap(
-                    self._line, server_side=True, ssl_context=context, standard_compatible=False
-                )
-            with bare_exception():
-                await self._answer_all(answer)
-        except (ssl.SSLError, *GONE):
-            pass  # it does not trust this server, or went away
+            if context is None or await self._is_trusted(context):
+                with bare_exception():
+                    await self._answer_all(answer)
         finally:
             self.hang_up()
+
+    async def _is_trusted(self, context: ssl.SSLContext) -> bool:
+        """Agree on TLS; tell whether the client did."""
+        try:
+            self._stream = await TLSStream.wrap(
+                self._line, server_side=True, ssl_context=context, standard_compatible=False
+            )
+        except _GONE:
+            return False
+        self._reader = RequestReader(self._stream)
+        return True
 
     async def _answer_all(self, answer: "Callable[[Connection], Awaitable[None]]") -> None:
         send_requests, requests = anyio.create_memory_object_stream[Request](16)
@@ -242,34 +246,70 @@ class Connection:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read_requests, send_requests)
                 async for self.request in requests:
+                    self._waiting -= 1
+                    if not self.is_open:  # what came too late is answered by nobody
+                        break
                     await self._answer(answer)
                 tasks.cancel_scope.cancel()
 
     async def _read_requests(self, requests: ObjectSendStream[Request]) -> None:
-        reader = RequestReader(self._stream)
         async with requests:
             try:
                 while True:
-                    await requests.send(await reader.read())
-            except GONE:
+                    request = await self._reader.read()
+                    self._waiting += 1
+                    self._host.changed()
+                    await requests.send(request)
+            except _GONE:
                 if self.is_open:  # it was not us
                     self.closed_by_peer.set()
+                    self._is_over.set()
                     self._host.changed()
 
     async def _answer(self, answer: "Callable[[Connection], Awaitable[None]]") -> None:
         self._is_begun = self._is_written = self._is_answered = False
-        self._is_chunked = self._is_last = False
+        self._is_chunked = self._is_bodiless = False
+        self._is_last = asks_to_close(self.request)
         self._every, self._pause = None, 0.0
         try:
             await answer(self)
             if self.is_open:
                 await self.end()
-        except GONE:
+        except ClientLeft:
             self.hang_up()
+
+    async def _respond(
+        self, status: int, headers: HeaderItems, content: bytes | None, *, chunked: bool
+    ) -> None:
+        if self._is_begun:
+            raise ScriptFailed("the response has begun: a second head can only be written, with write()")
+        is_old = self.request.http_version == "HTTP/1.0"  # which knows no chunks
+        length = None if content is None else len(content)
+        head = response_head(status, headers, length, chunked=chunked and not is_old)
+        self._is_begun = True
+        self._is_chunked = head.is_chunked
+        self._is_bodiless = self.request.method == "HEAD" or status in WITHOUT_BODY
+        self._is_last = self._is_last or head.is_last
+        if content is None:
+            await self._put(head.data)
+        else:
+            await self._put(head.data + self._framed(content) + self._ending())
+            self._is_answered = True
+            self._host.changed()
+
+    async def _send(self, content: bytes, every: int | None, pause: float) -> None:
+        every = every or len(content) or 1
+        async with self._turn:
+            await self._begin()
+            self._check_unanswered()
+            for start in range(0, len(content) or 1, every):
+                if start:
+                    await (anyio.sleep(pause) if pause else checkpoint())
+                await self._put(self._framed(content[start : start + every]))
 
     async def _begin(self) -> None:
         if not self._is_begun:
-            await self.respond()
+            await self._respond(200, (), None, chunked=True)
 
     def _close(self, *, reset: bool = False) -> None:
         """Close it as the script says."""
@@ -286,21 +326,23 @@ class Connection:
 
     async def _put(self, data: bytes) -> None:
         self._check_unclosed()
-        await self._stream.send(data)
-
-    async def _rest(self) -> None:
-        await (anyio.sleep(self._pause) if self._pause else checkpoint())
+        if not data:  # of a response without a body: no line would notice that the client left
+            await checkpoint()
+            if self._is_over.is_set():
+                raise ClientLeft
+            return
+        try:
+            await self._stream.send(data)
+        except _GONE as exc:
+            raise ClientLeft from exc
 
     def _framed(self, content: bytes) -> bytes:
-        if self._is_bodiless():
+        if self._is_bodiless:
             return b""
         return b"%x\r\n%b\r\n" % (len(content), content) if self._is_chunked and content else content
 
     def _ending(self) -> bytes:
-        return b"0\r\n\r\n" if self._is_chunked and not self._is_bodiless() else b""
-
-    def _is_bodiless(self) -> bool:
-        return self.request.method == "HEAD"
+        return b"0\r\n\r\n" if self._is_chunked and not self._is_bodiless else b""
 
 
 Step: TypeAlias = Callable[[Connection], Awaitable[None]]

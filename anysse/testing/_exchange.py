@@ -103,7 +103,10 @@ class Exchange:
         self._has_begun.set()
 
     async def _continue(self, message: Mapping[str, object]) -> None:
-        piece = b"" if self._is_bodiless() else bytes(cast("bytes", message.get("body", b"")))
+        body = message.get("body", b"")
+        if not isinstance(body, bytes | bytearray | memoryview):
+            raise TypeError(f"the body must be bytes, not {body!r}")
+        piece = b"" if self._is_bodiless() else bytes(body)
         if not message.get("more_body", False):
             self._last, self._is_complete = piece, True
             self._end()
@@ -124,6 +127,9 @@ class Exchange:
         """Say that the application ended, and with what."""
         if failure is None and not self._is_complete and not self._is_gone:
             failure = RuntimeError(_CUT_SHORT[self._head is not None])
+        if isinstance(failure, StopIteration | StopAsyncIteration):  # which would be taken for the end
+            cause, failure = failure, RuntimeError(f"the application raised {type(failure).__name__}")
+            failure.__cause__ = cause
         if self._failure is None:
             self._failure = failure
         self._is_finished = True
@@ -198,6 +204,7 @@ class Exchange:
     def _server_error(self) -> Head:
         self._last, self._is_complete = b"Internal Server Error", True
         self._head = Head(500, [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")])
+        self._last = b"" if self._is_bodiless() else self._last
         return self._head
 
     def __aiter__(self) -> "Exchange":
@@ -224,6 +231,7 @@ class Exchange:
         except TimeoutError:
             raise self._error("ReadTimeout", "the application sent nothing in time") from None
         except anyio.ClosedResourceError:
+            self._tell()  # what it was closed for, if anything
             raise self._error("ReadError", "the response is closed") from None
         except anyio.EndOfStream:
             return self._rest()
@@ -259,6 +267,11 @@ class Exchange:
         self._is_over.set()
         self._pieces_out.close()
         self._upload.cancel()
+
+    def discard(self) -> None:
+        """Let go of it: nothing of either side runs any more."""
+        self.leave()
+        self._end()
 
     async def aclose(self) -> None:
         """Close the response."""

@@ -25,8 +25,9 @@ class Lifespan:
         self.failure: Exception | None = None
         """What it raised, or said, of a startup or a shutdown that failed."""
         self._application = application
+        self.is_up = False
+        """Whether it said that its startup is complete."""
         self._is_told = False
-        self._is_up = False
         self._has_answered, self._is_shut = anyio.Event(), anyio.Event()
 
     async def run(self) -> None:
@@ -54,7 +55,7 @@ class Lifespan:
         if self._is_shut.is_set():
             assert self.failure is not None  # noqa: S101 - it said so
             raise self.failure
-        if not self._is_up:
+        if not self.is_up:
             logger.debug("the application knows no lifespan", exc_info=self.failure)
             self.failure = None
 
@@ -72,7 +73,7 @@ class Lifespan:
     async def _send(self, message: Mapping[str, object]) -> None:
         kind = message["type"]
         if kind == "lifespan.startup.complete":
-            self._is_up = True
+            self.is_up = True
         elif kind in ("lifespan.startup.failed", "lifespan.shutdown.failed"):
             self.failure = RuntimeError(f"{kind}: {message.get('message', '')}")
             self._is_shut.set()
@@ -82,13 +83,17 @@ class Lifespan:
 
 
 @asynccontextmanager
-async def started(lifespan: Lifespan) -> AsyncIterator[None]:
+async def started(lifespan: Lifespan, grace: float) -> AsyncIterator[None]:
     """Keep an application up, which shuts down on leaving, within a bounded time.
+
+    Args:
+        lifespan: Its lifespan.
+        grace: Seconds that it has where this is left before it is up.
 
     Raises:
         Exception: What the application raised as it started or shut down.
     """
-    async with sheltered(lifespan.shut, SHUTDOWN_GRACE) as tasks:
+    async with sheltered(lifespan.shut, lambda: SHUTDOWN_GRACE if lifespan.is_up else grace) as tasks:
         tasks.start_soon(lifespan.run)
         await lifespan.started()
         yield
@@ -97,12 +102,12 @@ async def started(lifespan: Lifespan) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def sheltered(tell: Callable[[], None], grace: float) -> AsyncIterator[TaskGroup]:
+async def sheltered(tell: Callable[[], None], grace: Callable[[], float]) -> AsyncIterator[TaskGroup]:
     """Open a task group that no cancellation from without reaches.
 
     Args:
         tell: Says to the tasks, as the group is left, that they are to end.
-        grace: Seconds that they then have, before they are cancelled.
+        grace: Gives the seconds that they then have, before they are cancelled.
     """
     tasks = anyio.create_task_group()
     is_open, is_left, is_over = anyio.Event(), anyio.Event(), anyio.Event()
@@ -110,7 +115,7 @@ async def sheltered(tell: Callable[[], None], grace: float) -> AsyncIterator[Tas
     async def hold() -> None:
         try:
             # Shielded for as long as the group is open, and then for `grace`.
-            with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True), bare_exception():
                 async with tasks:
                     is_open.set()
                     await is_left.wait()
@@ -127,6 +132,6 @@ async def sheltered(tell: Callable[[], None], grace: float) -> AsyncIterator[Tas
             finally:
                 tell()
                 is_left.set()
-                with anyio.move_on_after(grace, shield=True):
+                with anyio.move_on_after(grace(), shield=True):
                     await is_over.wait()
                 tasks.cancel_scope.cancel()

@@ -16,6 +16,8 @@ ANY: Final[Any] = ...
 """In the place of what is not looked at."""
 _READ_SIZE: Final = 65_536
 _SHOWN: Final = 500
+_BEFORE: Final = 20
+"""Bytes of two bodies that are shown before they begin to differ."""
 
 T = TypeVar("T")
 
@@ -67,6 +69,12 @@ class RequestReader:
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._unread = bytearray()
+        self._is_within = False  # a head was read, and its body was not
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of a request came that was not given."""
+        return not self._unread and not self._is_within
 
     async def read(self) -> Request:
         """Wait for all of the next request; what ends the connection, or ended it, is raised by the stream.
@@ -74,11 +82,13 @@ class RequestReader:
         Raises:
             ScriptFailed: What came is no request of HTTP/1.1.
         """
-        head = await self._read_past(b"\r\n\r\n")
+        head = await self._read_head()
         method, target, version, headers, length = _understood(_head, head)
-        if headers.get("expect", "").lower() == "100-continue":
+        self._is_within = True
+        if headers.get("expect", "").lower() == "100-continue" and version != "HTTP/1.0":
             await self._stream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await (self._read_chunks() if length is None else self._read_exactly(length))
+        self._is_within = False
         return Request(
             method=method,
             target=target,
@@ -87,6 +97,15 @@ class RequestReader:
             body=body,
             time=anyio.current_time(),
         )
+
+    async def _read_head(self) -> bytes:
+        """Give a head; what cannot be the beginning of one is not waited for, such as that of TLS."""
+        while True:
+            self._unread = self._unread.lstrip(b"\r\n")  # which may come before it
+            if self._unread:
+                _understood(_check_start, bytes(self._unread))
+                return await self._read_past(b"\r\n\r\n")
+            self._unread += await self._stream.receive(_READ_SIZE)
 
     async def _read_chunks(self) -> bytes:
         body = bytearray()
@@ -131,6 +150,11 @@ def _head(data: bytes) -> tuple[str, str, str, Headers, int | None]:
     return method, target, version, headers, length
 
 
+def _check_start(data: bytes) -> None:
+    if not data[:1].isalpha():  # as every method begins that anybody uses
+        raise ValueError(data)
+
+
 def _chunk_size(line: bytes) -> int:
     return _number(line.partition(b";")[0].decode("latin-1").strip(" \t"), 16)
 
@@ -167,13 +191,22 @@ def differences(
             yield _difference(f"header {name}", value, request.headers.get(name))
     wanted = body.encode() if isinstance(body, str) else body
     if wanted is not None and request.body != wanted:
-        yield _difference("body", wanted, request.body)
+        start = _where_to_look(wanted, request.body)
+        where = f"body, from byte {start} on" if start else "body"
+        yield _difference(where, wanted[start:], request.body[start:])
     if json is not ANY and json != (came := _parsed(request.body)):
         yield _difference(*_first_difference("JSON body", json, came))
 
 
 def _difference(what: str, expected: object, came: object) -> str:
     return f"{what}: expected {_shown(expected)}, got {_shown(came)}"
+
+
+def _where_to_look(wanted: bytes, came: bytes) -> int:
+    """Give 0, or where the first difference of two bodies is if that would not be shown."""
+    pairs = enumerate(zip(wanted, came, strict=False))
+    first = next((index for index, (one, other) in pairs if one != other), min(len(wanted), len(came)))
+    return first - _BEFORE if first > _SHOWN // 2 else 0
 
 
 def _first_difference(where: str, expected: object, came: object) -> tuple[str, object, object]:

@@ -14,7 +14,8 @@ Content: TypeAlias = bytes | str | ServerSentEvent
 """What a body is made of: bytes as they are, text as UTF-8, or an event as the standard writes it."""
 
 _EVENT_STREAM: Final = "text/event-stream"
-_WITHOUT_BODY: Final = frozenset({204, 304})
+WITHOUT_BODY: Final = frozenset({204, 304})
+"""Statuses of responses that end with their head."""
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"[^\0\r\n\u0100-\U0010ffff]*")
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
@@ -69,13 +70,14 @@ def response_head(status: int, headers: HeaderItems, length: int | None, *, chun
     names = {name.lower() for name, _ in items}
     if status == 200 and length is None and "content-type" not in names:
         items.append(("Content-Type", _EVENT_STREAM))
-    if not names & {"content-length", "transfer-encoding"} and status not in _WITHOUT_BODY:
+    if not names & {"content-length", "transfer-encoding"} and status not in WITHOUT_BODY:
         items.append(_framing(length, chunked=chunked))
     fields = [(name, value) for name, value in items if value is not None]
     names = {name.lower() for name, _ in fields}
     is_chunked = "transfer-encoding" in names
-    has_end = is_chunked or status in _WITHOUT_BODY or "content-length" in names
-    is_last = any(name.lower() == "connection" and value.lower() == "close" for name, value in fields)
+    has_end = is_chunked or status in WITHOUT_BODY or "content-length" in names
+    options = [value.lower().split(",") for name, value in fields if name.lower() == "connection"]
+    is_last = any(option.strip() == "close" for listed in options for option in listed)
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     data = f"HTTP/1.1 {status} Scripted\r\n{lines}\r\n".encode("latin-1")
     return Head(data, is_chunked, is_last or not has_end)

@@ -1,13 +1,15 @@
 """Which script answers which request, and what is said of one that failed. Knows no sockets."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeAlias, final
+
+import anyio
 
 from anysse._check import shown
 from anysse._errors import InvalidRequest
 
-from ._connection import GONE, Connection, Step
+from ._connection import ClientLeft, Connection, Step
 from ._requests import Request, ScriptFailed
 
 Script: TypeAlias = Step | Sequence[Step]
@@ -36,15 +38,16 @@ class Scripts:
         name, steps = self._next(request)
         for taken, step in enumerate(steps):
             try:
-                await step(connection)
-            except GONE:  # which the client may do
+                await _take(step, connection)
+            except ClientLeft:  # which it may do
                 raise
             except AssertionError as exc:
                 message = _report(name, request, steps, taken, str(exc) or type(exc).__name__)
-                self.failure = ScriptFailed(message, request)
-                raise self.failure from (None if isinstance(exc, ScriptFailed) else exc)
+                failure = ScriptFailed(message, request)
+                self.failure = self.failure or failure
+                raise failure from (None if isinstance(exc, ScriptFailed) else exc)
             except Exception as exc:
-                self.failure = exc
+                self.failure = self.failure or exc
                 raise
 
     def check_all_used(self) -> None:
@@ -61,6 +64,20 @@ class Scripts:
             number, steps = self._left.popleft()
             return f"script {number} of {len(self._all)}", steps
         return "what comes after all scripts", self._then
+
+
+async def _take(step: Step, connection: Connection) -> None:
+    """Take a step; where several tasks of it find that the client left, that is one thing."""
+    action: object = step(connection)
+    if not isinstance(action, Awaitable):
+        raise TypeError(f"a step has to be an async function, and {step!r} gave {shown(action)}")
+    try:
+        await action
+    except BaseExceptionGroup as group:
+        left, others = group.split((ClientLeft, anyio.get_cancelled_exc_class()))
+        if others is not None or left is None or left.subgroup(ClientLeft) is None:
+            raise
+        raise ClientLeft from group
 
 
 def steps_of(script: Script, argument: str) -> Sequence[Step]:

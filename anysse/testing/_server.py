@@ -33,7 +33,7 @@ class Server(ABC):
 
     Attributes:
         url: Where it is, without a path.
-        requests: Every request, in the order in which they were complete.
+        requests: Every request, in the order in which their scripts began.
         connections: Every connection, in the order in which they were opened.
     """
 
