@@ -6,7 +6,6 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import anyio
-from anyio import get_cancelled_exc_class
 from anyio.abc import TaskGroup
 
 from anysse._check import check_choice, check_seconds, shown
@@ -226,7 +225,7 @@ class StreamingASGITransport(_Transport):
         except Exception as exc:  # noqa: BLE001 - whatever it is, the client is to have it
             failure = None if _is_about_leaving(exc) else exc
             logger.debug("the application failed", exc_info=exc)
-        except get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():
             exchange.finish(None)
             raise
         exchange.finish(failure)  # what is no Exception leaves by the task group, and says more than this
