@@ -138,11 +138,7 @@ class Connection:
     async def end(self) -> None:
         """End the response as it should be; the connection stays for another request, where it may."""
         async with self._turn:
-            if not self._is_answered:
-                if not self._is_written:
-                    await self._begin()
-                await self._put(self._ending())
-                self._is_answered = True
+            await self._finish()
         self._host.changed()
         if self._is_last:
             self._close()
@@ -306,6 +302,14 @@ class Connection:
                 if start:
                     await (anyio.sleep(pause) if pause else checkpoint())
                 await self._put(self._framed(content[start : start + every]))
+
+    async def _finish(self) -> None:
+        if self._is_answered:
+            return
+        if not self._is_written:
+            await self._begin()
+        await self._put(self._ending())
+        self._is_answered = True
 
     async def _begin(self) -> None:
         if not self._is_begun:
