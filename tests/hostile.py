@@ -269,7 +269,8 @@ HEADS: Final = (
         name="headers without an end",
         answer=endless(HEADERS, b"X: y\r\n"),
         error=_DROPPED,
-        says="the head of the response is larger than 65536 bytes",
+        # Whichever is sooner: that is up to how much one read gives.
+        says="the head of the response is larger than 65536 bytes|more than 256 header fields",
         theirs=_NO_ROOM,
     ),
     Attack(

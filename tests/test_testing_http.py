@@ -228,12 +228,6 @@ async def test_a_step_that_hangs_ends_as_the_server_hangs_up() -> None:
             await ended.wait()
 
 
-@pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n \r\n"])
-async def test_what_cannot_begin_a_request_is_not_waited_for(data: bytes) -> None:
-    with pytest.raises(ScriptFailed, match=r"expected a request of HTTP/1\.1, and not b'"):
-        await requests_of(data)
-
-
 async def test_empty_lines_before_a_request_are_none_of_it() -> None:
     (request,) = await requests_of(b"\r\n\r\n" + GET)
     assert request.method == "GET"

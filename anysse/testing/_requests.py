@@ -99,13 +99,11 @@ class RequestReader:
         )
 
     async def _read_head(self) -> bytes:
-        """Give a head; what cannot be the beginning of one is not waited for, such as that of TLS."""
-        while True:
-            self._unread = self._unread.lstrip(b"\r\n")  # which may come before it
-            if self._unread:
-                _understood(_check_start, bytes(self._unread))
-                return await self._read_past(b"\r\n\r\n")
+        """Give a head, without the empty lines that may come before it."""
+        while not (unread := self._unread.lstrip(b"\r\n")):
             self._unread += await self._stream.receive(_READ_SIZE)
+        self._unread = unread
+        return await self._read_past(b"\r\n\r\n")
 
     async def _read_chunks(self) -> bytes:
         body = bytearray()
@@ -148,11 +146,6 @@ def _head(data: bytes) -> tuple[str, str, str, Headers, int | None]:
     is_chunked = headers.get("transfer-encoding", "").lower() == "chunked"
     length = None if is_chunked else _number(headers.get("content-length", "0"), 10)
     return method, target, version, headers, length
-
-
-def _check_start(data: bytes) -> None:
-    if not data[:1].isalpha():  # as every method begins that anybody uses
-        raise ValueError(data)
 
 
 def _chunk_size(line: bytes) -> int:
