@@ -15,7 +15,7 @@ GROUPS = nox.project.load_toml("pyproject.toml")
 COVERAGE = ROOT / ".coverage.d"
 # All of them on 3.11, and some on the others: each more would cost minutes.
 BACKENDS = {
-    ("3.12", "httpx"): "asyncio-eager trio",
+    ("3.12", "httpx"): "asyncio-eager",
     ("3.12", "httpx2"): "uvloop",
     ("3.13", "httpx"): "trio",
     ("3.13", "httpx2"): "asyncio-eager",
