@@ -1207,6 +1207,32 @@ async def test_to_leave_it_in_another_task_is_an_error_that_says_so() -> None:
         tasks.start_soon(leave)
 
 
+async def test_who_gave_up_waiting_until_it_is_up_has_not_entered_it() -> None:
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        await may_start.wait()
+        yield
+
+    async def give_up() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await transport.__aenter__()
+        may_start.set()
+        await is_up.wait()
+        with pytest.raises(RuntimeError, match="left in another task than entered it"):
+            await transport.__aexit__()
+        has_tried.set()
+
+    transport = StreamingASGITransport(Starlette(lifespan=lifespan))
+    may_start, is_up, has_tried = anyio.Event(), anyio.Event(), anyio.Event()
+    with anyio.fail_after(DEADLINE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(give_up)
+            async with transport:
+                is_up.set()
+                await has_tried.wait()
+
+
 async def test_a_startup_that_hangs_is_given_up_after_the_grace(library: ModuleType) -> None:
     async def hangs(scope: Any, receive: Any, send: Any) -> None:
         await anyio.sleep_forever()

@@ -1,4 +1,4 @@
-"""What a step may be given: checked where it is written down, and by the connection that does it. Pure."""
+"""What a step may be given: checked where it is written down, and by the connection that does it. No I/O."""
 
 from collections.abc import Mapping, Sequence
 

@@ -116,8 +116,8 @@ class StreamingASGITransport(_Transport):
         elif self._owner == task:
             self._depth += 1
         else:
-            self._guests += 1
             await self._has_started.wait()
+            self._guests += 1
         return self
 
     async def __aexit__(
