@@ -40,6 +40,7 @@ from ._retry import ExponentialBackoff, Failure, RetryPolicy
 from ._statistics import Durations, StreamStatistics
 from ._stream import EventStream
 from ._transport import StreamingTransport
+from ._visibility import Visibility
 
 __all__ = [
     "SKIP",
@@ -83,6 +84,7 @@ __all__ = [
     "StreamTimeout",
     "StreamingTransport",
     "Timeouts",
+    "Visibility",
     "decoders",
     "iter_events",
     "open_stream",

@@ -27,6 +27,7 @@ FLOOR_1 = (
     "_retry",
     "_sendable",
     "_statistics",
+    "_visibility",
 )
 PURE = {*FLOOR_0, *FLOOR_1, "_session", "_plan"}
 """No clock, no I/O, no event loop, no HTTP client: what these do is tested as plain values."""
@@ -59,6 +60,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_intake": ({*FLOOR_0, "_parser"}, set()),
     "_observer": ({*FLOOR_0, "_options"}, set()),
     "_types": ({"_observer"}, set()),
+    "_visibility": ({*FLOOR_0, "_log"}, set()),
     "_session": (LOWER, set()),
     "_plan": ({*LOWER, "_session"}, set()),
     "_clock": (set(), {"anyio"}),
