@@ -39,6 +39,7 @@ from ._read import EventIterator, EventReader, iter_events, read_events
 from ._retry import ExponentialBackoff, Failure, RetryPolicy
 from ._statistics import Durations, StreamStatistics
 from ._stream import EventStream
+from ._terminal_visibility import terminal_visibility
 from ._transport import StreamingTransport
 from ._visibility import Visibility
 
@@ -89,4 +90,5 @@ __all__ = [
     "iter_events",
     "open_stream",
     "read_events",
+    "terminal_visibility",
 ]

@@ -1,0 +1,239 @@
+"""A terminal's Ctrl-Z: hidden before the process stops, shown once it goes on, everything put back."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from anyio.lowlevel import checkpoint
+
+import anysse
+from anysse import Visibility, _terminal_visibility, terminal_visibility
+
+SIGTSTP = getattr(signal, "SIGTSTP", 0)
+
+pytestmark = pytest.mark.skipif(not SIGTSTP, reason="nothing stops a process here")
+
+
+@pytest.fixture(autouse=True)
+def _default_before_and_after() -> Iterator[None]:
+    """Whoever runs the tests may ignore the signal."""
+    before = signal.signal(SIGTSTP, signal.SIG_DFL)
+    yield
+    signal.signal(SIGTSTP, before)
+
+
+@pytest.fixture
+def stops(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would do something in place of each stop of this process: the handler that the signal has then."""
+    handlers: list[Any] = []
+
+    def kill(pid: int, number: int) -> None:
+        assert (pid, number) == (os.getpid(), SIGTSTP)
+        handlers.append(signal.getsignal(number))
+
+    monkeypatch.setattr(os, "kill", kill)
+    return handlers
+
+
+def ctrl_z() -> None:
+    assert signal.getsignal(SIGTSTP) is not signal.SIG_DFL, "this would stop the tests"
+    signal.raise_signal(SIGTSTP)
+
+
+class Changes:
+    """Of a visibility, as they come."""
+
+    def __init__(self, visibility: Visibility) -> None:
+        self.visibility = visibility
+        self.seen: list[bool] = []
+        self._change = anyio.Event()
+        visibility._subscribe(self._note)
+
+    def _note(self) -> None:
+        self.seen.append(self.visibility.is_visible)
+        self._change.set()
+        self._change = anyio.Event()
+
+    async def until(self, *seen: bool) -> None:
+        with anyio.fail_after(30):
+            while self.seen != list(seen):
+                await self._change.wait()
+
+
+async def test_a_stop_hides_and_going_on_shows_any_number_of_times(stops: list[Any]) -> None:
+    async with terminal_visibility() as visibility:
+        assert visibility.is_visible
+        changes = Changes(visibility)
+        ours = signal.getsignal(SIGTSTP)
+        for times in (1, 2):
+            ctrl_z()
+            await changes.until(*[False, True] * times)
+            assert stops == [signal.SIG_DFL] * times
+            assert signal.getsignal(SIGTSTP) == ours
+
+
+async def test_the_loop_runs_between_hiding_and_the_stop(
+    stops: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+
+    async def close() -> None:
+        await hidden.wait()
+        for _ in range(5):
+            await checkpoint()
+        closed.append(len(stops))
+
+    hidden = anyio.Event()
+    async with terminal_visibility() as visibility, anyio.create_task_group() as tasks:
+        visibility._subscribe(hidden.set)
+        tasks.start_soon(close)
+        changes = Changes(visibility)
+        ctrl_z()
+        await changes.until(False, True)
+    assert closed == [0]
+    assert len(stops) == 1
+
+
+async def test_what_you_hid_stays_hidden(stops: list[Any]) -> None:
+    stopped = anyio.Event()
+    async with terminal_visibility() as visibility:
+        visibility.hide()
+        visibility._subscribe(stopped.set)
+        ctrl_z()
+        with anyio.fail_after(30):
+            while not stops:  # noqa: ASYNC110 - it tells nobody
+                await anyio.sleep(0.01)
+        await checkpoint()
+        assert not visibility.is_visible
+    assert not stopped.is_set()
+
+
+async def test_a_stop_that_began_is_carried_out_though_the_block_is_left(stops: list[Any]) -> None:
+    async with terminal_visibility() as visibility:
+        changes = Changes(visibility)
+        ctrl_z()
+        await changes.until(False)
+    assert changes.seen == [False, True]
+    assert stops == [signal.SIG_DFL]
+
+
+async def test_a_stop_that_began_is_carried_out_though_the_block_is_cancelled(stops: list[Any]) -> None:
+    with anyio.CancelScope() as scope:
+        async with terminal_visibility() as visibility:
+            changes = Changes(visibility)
+            ctrl_z()
+            await changes.until(False)
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert changes.seen == [False, True]
+    assert stops == [signal.SIG_DFL]
+
+
+async def test_a_slow_loop_delays_the_stop_a_second_at_most(
+    stops: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_terminal_visibility, "_GRACE", 1000.0)
+    monkeypatch.setattr(_terminal_visibility, "_MAX_GRACE", 0.01)
+    async with terminal_visibility() as visibility:
+        changes = Changes(visibility)
+        ctrl_z()
+        await changes.until(False, True)
+
+
+async def test_a_handler_of_yours_is_called_in_place_of_stopping_and_put_back() -> None:
+    called: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        called.append(number)
+
+    signal.signal(SIGTSTP, handler)
+    async with terminal_visibility() as visibility:
+        changes = Changes(visibility)
+        ctrl_z()
+        await changes.until(False, True)
+        assert called == [SIGTSTP]
+    assert signal.getsignal(SIGTSTP) is handler
+
+
+async def test_leaving_puts_the_default_back() -> None:
+    async with terminal_visibility():
+        assert signal.getsignal(SIGTSTP) is not signal.SIG_DFL
+    assert signal.getsignal(SIGTSTP) is signal.SIG_DFL
+
+
+async def test_what_is_ignored_stays_ignored() -> None:
+    signal.signal(SIGTSTP, signal.SIG_IGN)
+    async with terminal_visibility() as visibility:
+        assert signal.getsignal(SIGTSTP) is signal.SIG_IGN
+        assert visibility.is_visible
+    assert signal.getsignal(SIGTSTP) is signal.SIG_IGN
+
+
+async def test_what_python_did_not_install_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    async with terminal_visibility() as visibility:
+        monkeypatch.undo()
+        assert signal.getsignal(SIGTSTP) is signal.SIG_DFL
+        assert visibility.is_visible
+
+
+async def test_where_nothing_stops_a_process_it_stays_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_terminal_visibility, "_SIGTSTP", None)
+    async with terminal_visibility() as visibility:
+        assert signal.getsignal(SIGTSTP) is signal.SIG_DFL
+        assert visibility.is_visible
+
+
+async def test_an_exception_of_the_block_leaves_as_itself() -> None:
+    error = LookupError("mine")
+    with pytest.raises(LookupError) as caught:
+        async with terminal_visibility():
+            raise error
+    assert caught.value is error
+    assert signal.getsignal(SIGTSTP) is signal.SIG_DFL
+
+
+async def test_a_group_of_the_block_leaves_as_one() -> None:
+    error = LookupError("mine")
+    with pytest.raises(ExceptionGroup) as caught:
+        async with terminal_visibility():
+            raise ExceptionGroup("mine", [error])
+    assert caught.value.exceptions == (error,)
+
+
+async def stop_and_wait() -> None:
+    async with terminal_visibility():
+        ctrl_z()
+        await anyio.sleep_forever()
+
+
+async def test_an_exception_of_your_handler_leaves_from_the_block() -> None:
+    def handler(number: int, frame: object) -> None:
+        raise LookupError("mine")
+
+    signal.signal(SIGTSTP, handler)
+    with pytest.raises(LookupError, match="mine"):
+        await stop_and_wait()
+    assert signal.getsignal(SIGTSTP) is handler
+
+
+async def test_another_thread_is_told_that_it_is_one(anyio_backend: tuple[str, dict[str, Any]]) -> None:
+    name, options = anyio_backend
+
+    async def enter() -> None:
+        async with terminal_visibility():
+            raise AssertionError
+
+    def run() -> None:
+        with pytest.raises(RuntimeError, match="main thread"):
+            anyio.run(enter, backend=name, backend_options=options)
+
+    await anyio.to_thread.run_sync(run)
+
+
+def test_it_is_public() -> None:
+    assert anysse.terminal_visibility is terminal_visibility
