@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 import anyio
@@ -12,10 +16,18 @@ from anyio.lowlevel import checkpoint
 
 import anysse
 from anysse import Visibility, _terminal_visibility, terminal_visibility
+from tests.conftest import is_importable
 
 SIGTSTP = getattr(signal, "SIGTSTP", 0)
+DEADLINE = 60.0
 
 pytestmark = pytest.mark.skipif(not SIGTSTP, reason="nothing stops a process here")
+
+
+backends = pytest.mark.parametrize(
+    "backend",
+    ["asyncio", pytest.param("trio", marks=pytest.mark.skipif(not is_importable("trio"), reason="no trio"))],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -237,3 +249,77 @@ async def test_another_thread_is_told_that_it_is_one(anyio_backend: tuple[str, d
 
 def test_it_is_public() -> None:
     assert anysse.terminal_visibility is terminal_visibility
+
+
+# --- a process that is really stopped ---
+
+
+TELLS = """
+import anyio, anysse, sys
+
+async def main():
+    async with anysse.terminal_visibility() as visibility:
+        visibility._subscribe(lambda: print(visibility.is_visible, flush=True))
+        print("ready", flush=True)
+        await anyio.sleep_forever()
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@contextmanager
+def child(*arguments: str, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run Python. It is killed in the end; earlier if that takes long, so that nobody waits for ever."""
+    command = [sys.executable, "-W", "error", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0, **options) as process:
+        alarm = Timer(DEADLINE, process.kill)
+        alarm.start()
+        try:
+            yield process
+        finally:
+            alarm.cancel()
+            alarm.join()
+            process.kill()
+
+
+def line_of(process: "subprocess.Popen[bytes]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().decode().rstrip()
+
+
+def stopping_signal_of(process: "subprocess.Popen[bytes]") -> int | None:
+    """Wait until it stops, or ends; give the signal that stopped it."""
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    return os.WSTOPSIG(status) if os.WIFSTOPPED(status) else None
+
+
+@backends
+def test_a_process_hides_then_stops_and_shows_once_it_goes_on(backend: str) -> None:
+    with child("-c", TELLS, backend, process_group=0) as process:
+        assert line_of(process) == "ready"
+        for _ in range(2):
+            process.send_signal(signal.SIGTSTP)
+            assert stopping_signal_of(process) == signal.SIGTSTP
+            assert line_of(process) == "False"
+            process.send_signal(signal.SIGCONT)
+            assert line_of(process) == "True"
+
+
+def test_a_process_that_nobody_could_continue_goes_on_at_once() -> None:
+    with child("-c", TELLS, "asyncio", start_new_session=True) as process:
+        assert line_of(process) == "ready"
+        process.send_signal(signal.SIGTSTP)
+        assert [line_of(process), line_of(process)] == ["False", "True"]
+
+
+def test_what_sigstop_stops_was_never_hidden() -> None:
+    with child("-c", TELLS, "asyncio", process_group=0) as process:
+        assert line_of(process) == "ready"
+        process.send_signal(signal.SIGSTOP)
+        assert stopping_signal_of(process) == signal.SIGSTOP
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGTSTP)
+        assert stopping_signal_of(process) == signal.SIGTSTP
+        assert line_of(process) == "False"
+        process.send_signal(signal.SIGCONT)
+        assert line_of(process) == "True"
