@@ -20,6 +20,7 @@ FLOOR_1 = (
     "_http11",
     "_inflate",
     "_intake",
+    "_netlink",
     "_observer",
     "_options",
     "_parser",
@@ -36,12 +37,14 @@ ENGINE = {"_http11", "_asyncio", "_polled", "_wire", "_outgoing", "_incoming", "
 """The transport, as far as it knows neither httpx nor httpx2; what dresses it for them alone knows it."""
 LOWER = {*FLOOR_0, *FLOOR_1, "_log", "_types"} - ENGINE
 FLOOR_2 = {
+    "_addresses",
     "_silence",
     "_clients",
     "_clock",
     "_delivery",
     "_groups",
     "_http",
+    "_network",
     "_plan",
     "_request",
     "_session",
@@ -58,6 +61,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_decode": (set(FLOOR_0), {"typing_extensions"}),
     "_http11": (set(), {"httptools"}),
     "_intake": ({*FLOOR_0, "_parser"}, set()),
+    "_netlink": (set(), set()),
     "_observer": ({*FLOOR_0, "_options"}, set()),
     "_types": ({"_observer"}, set()),
     "_visibility": ({*FLOOR_0, "_log"}, set()),
@@ -84,6 +88,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "_clients": ({*LOWER, "_transport"}, {"httpx", "httpx2"}),
     "_http": ({*LOWER, "_incoming", "_request", "_transport", "_unwind"}, {"anyio"}),
+    "_addresses": (set(), set()),
+    "_network": ({"_addresses", "_netlink"}, {"anyio"}),
     "_reader": ({*LOWER, *FLOOR_2}, {"anyio"}),
     "_stream": ({*LOWER, *FLOOR_2, "_reader"}, {"anyio"}),
     "_open": ({*LOWER, *FLOOR_2, "_stream"}, {"anyio"}),
@@ -101,6 +107,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"anyio", "typing_extensions"},
     ),
     "decoders": ({"_decode"}, set()),
+    "network": ({"_network"}, set()),
     "testing": (
         {
             "_check",
