@@ -83,6 +83,9 @@ def _stop(number: int, former: _Handler) -> None:
     """
     ours = signal.signal(number, former)
     try:
-        os.kill(os.getpid(), number)
+        if callable(former):  # by itself, for asyncio hears of each signal that any handler in Python has
+            former(number, None)
+        else:
+            os.kill(os.getpid(), number)
     finally:
         signal.signal(number, ours)
