@@ -4,10 +4,12 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from ._check import check_seconds
+from ._check import check_seconds, shown
+from ._errors import InvalidRequest
 
 Kind: TypeAlias = Literal["feed", "reply"]
 Resend: TypeAlias = Literal["safe", "undelivered", "always"]
+PauseMode: TypeAlias = Literal["close", "hold"]
 
 FEED_IDLE = 300.0
 """Seconds of silence after which a feed's connection is given up, unless told otherwise."""
@@ -42,25 +44,28 @@ class Timeouts:
         first_event: For the first event of a connection, from its response.
         idle: For the next byte, comments included: a connection that is silent longer is given up,
             at most a sixteenth of this later. ``"default"`` is 300 s for a feed, None for a reply.
+            ``"auto"`` learns how long this stream may be silent, and waits three times that, at least 45 s;
+            a stream without a rhythm, such as a heartbeat, is left to TCP keep-alive.
         total: For the whole stream, reconnections included; but not while an observer, such as
             ``StreamLimits``, holds an attempt back.
 
     Raises:
-        InvalidRequest: A value is no positive number.
+        InvalidRequest: A value is no positive number, nor one of these words.
     """
 
     connect: float | None = 10.0
     response: float | None = 60.0
     first_event: float | None = None
-    idle: float | Literal["default"] | None = "default"
+    idle: float | Literal["default", "auto"] | None = "default"
     total: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None or (field.name == "idle" and value == "default"):
-                continue
-            check_seconds(f"timeouts.{field.name}", value)
+            if field.name == "idle" and isinstance(value, str):
+                _check_word(value)
+            elif value is not None:
+                check_seconds(f"timeouts.{field.name}", value)
 
     @classmethod
     def of(cls, timeouts: "Timeouts | float | None") -> "Timeouts":
@@ -78,7 +83,18 @@ class Timeouts:
         return cls(connect=min(10.0, 0.9 * timeouts), response=timeouts)
 
     def idle_of(self, kind: Kind) -> float | None:
-        """Give the idle timeout of a stream of this kind, in seconds or None."""
+        """Give the idle timeout of a stream of this kind, in seconds or None; None too where it is learnt."""
         if self.idle == "default":
             return FEED_IDLE if kind == "feed" else None
-        return self.idle
+        return None if self.idle == "auto" else self.idle
+
+    @property
+    def is_idle_learnt(self) -> bool:
+        """Whether each stream learns its idle timeout."""
+        return self.idle == "auto"
+
+
+def _check_word(value: str) -> None:
+    if value not in ("default", "auto"):
+        problem = f"must be seconds above zero or None, not {shown(value)}; or 'default', or 'auto'"
+        raise InvalidRequest("timeouts.idle", problem)

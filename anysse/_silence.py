@@ -2,7 +2,8 @@
 
 import anyio
 
-from ._errors import TimeoutPhase
+from ._cadence import SHORTEST, Cadence
+from ._errors import StreamTimeout, TimeoutPhase
 
 
 class SilenceWatch:
@@ -10,17 +11,54 @@ class SilenceWatch:
 
     Moving a deadline costs more than parsing an event, so it moves only once a sixteenth of the
     timeout went by, and is that much longer: never too early, and a sixteenth too late at most.
+    With a cadence it is this one that says what the timeout is, once it knows; until then there is none.
     """
 
+    __slots__ = (
+        "_cadence",
+        "_first_event",
+        "_first_event_by",
+        "_idle",
+        "_idle_by",
+        "_moved_at",
+        "_probed",
+        "_scope",
+        "_slack",
+        "awaits_event",
+        "moves_at",
+    )
+
     def __init__(
-        self, scope: anyio.CancelScope, idle: float | None, first_event: float | None, now: float
+        self,
+        scope: anyio.CancelScope,
+        idle: float | None,
+        first_event: float | None,
+        now: float,
+        cadence: Cadence | None = None,
     ) -> None:
         self._scope = scope
-        self._idle = idle if idle is not None else float("inf")
-        self._slack = self._idle / 16
+        self._cadence = cadence
+        self._first_event = first_event
         self._first_event_by = now + first_event if first_event is not None else float("inf")
         self.awaits_event = first_event is not None
         """Whether to tell of the next event."""
+        self._probed: float | None = None
+        self._idle_by = float("inf")
+        self._wait_for(idle if cadence is None else cadence.timeout)
+        self.move(now)
+
+    def _wait_for(self, idle: float | None) -> None:
+        self._idle = idle if idle is not None else float("inf")
+        # A cadence is to hear of every silence that it counts.
+        self._slack = SHORTEST if idle is None and self._cadence is not None else self._idle / 16
+
+    def heard(self, now: float, last_byte_at: float | None) -> None:
+        """Bytes came, and before them some at ``last_byte_at``; to be told of it from ``moves_at`` on."""
+        # Past the deadline and not cut off: it is this process that was held up, and not the server.
+        if self._cadence is not None and now <= self._scope.deadline:
+            # What came before this connection, or before its consumer caught up, is no silence of it.
+            self._cadence.heard(now - max(last_byte_at or self._moved_at, self._moved_at))
+            self._wait_for(self._cadence.timeout)
         self.move(now)
 
     def had_event(self, now: float) -> None:
@@ -33,17 +71,32 @@ class SilenceWatch:
         """A slow consumer is no silent server."""
         self._scope.deadline = float("inf")
 
+    def probe(self, now: float, grace: float) -> None:
+        """Give a connection that may have died unseen so many seconds to show life."""
+        self._moved_at = self.moves_at = now  # the next byte counts, the silence before does not
+        if now + grace < self._idle_by:
+            self._probed, self._idle_by = grace, now + grace
+            self._scope.deadline = min(self._idle_by, self._first_event_by)
+
+    def expired(self) -> StreamTimeout:
+        """Give the error of a scope that its deadline cut off; to be asked once, since it is learnt from."""
+        if self.phase == "first_event":
+            return StreamTimeout("first_event", self._first_event)
+        if self._probed is not None:
+            return StreamTimeout("idle", self._probed)
+        if self._cadence is not None:
+            self._cadence.doubt()
+        return StreamTimeout("idle", self._idle)
+
     @property
     def phase(self) -> TimeoutPhase:
         """What the scope's deadline stood for."""
         return "first_event" if self._first_event_by <= self._idle_by else "idle"
 
-    @property
-    def _idle_by(self) -> float:
-        return self._moved_at + self._idle + self._slack
-
     def move(self, now: float) -> None:
-        """Bytes came; to be told of the first of them from ``moves_at`` on."""
+        """Count from now on: bytes came, or whoever rested goes on."""
+        self._probed = None
         self._moved_at = now
         self.moves_at = now + self._slack
+        self._idle_by = self.moves_at + self._idle
         self._scope.deadline = min(self._idle_by, self._first_event_by)

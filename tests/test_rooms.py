@@ -16,6 +16,7 @@ FLOOR_0 = ("_redact", "_events", "_errors", "_check")
 """In this order: each may know the ones before it."""
 FLOOR_1 = (
     "_answer",
+    "_cadence",
     "_decode",
     "_http11",
     "_inflate",
@@ -70,7 +71,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_clock": (set(), {"anyio"}),
     "_libraries": (set(FLOOR_0), {"httpx"}),
     "_groups": (set(), {"anyio"}),
-    "_silence": ({"_errors"}, {"anyio"}),
+    "_silence": ({"_cadence", "_errors"}, {"anyio"}),
     "_unwind": (set(), {"anyio"}),
     "_wakeup": (set(), {"anyio", "trio"}),
     "_terminal_visibility": ({"_groups", "_visibility"}, {"anyio"}),
