@@ -335,7 +335,12 @@ def test_timeouts_reach_the_stream(command: Command, monkeypatch: pytest.MonkeyP
     options = ["--connect-timeout", "1", "--response-timeout", "2", "--idle-timeout", "3", "--timeout", "4"]
     assert command("http://localhost", *options) == (2, "", "anysse: no_option: is wrong\n")
     assert command("http://localhost").code == 2
-    assert seen == [anysse.Timeouts(connect=1, response=2, idle=3, total=4), anysse.Timeouts()]
+    assert command("http://localhost", "--idle-timeout", "auto").code == 2
+    assert seen == [
+        anysse.Timeouts(connect=1, response=2, idle=3, total=4),
+        anysse.Timeouts(),
+        anysse.Timeouts(idle="auto"),
+    ]
 
 
 def test_resend_is_an_option(command: Command) -> None:
@@ -440,6 +445,10 @@ def test_a_logger_that_is_listened_to_is_left_to_its_listener(
         (["http://h/", "--timeout", "0"], "--timeout: must be seconds above zero, not '0'"),
         (["http://h/", "--timeout", "-1"], "--timeout: must be seconds above zero, not '-1'"),
         (["http://h/", "--idle-timeout", "nan"], "--idle-timeout: must be seconds"),
+        (
+            ["http://h/", "--idle-timeout", "Auto"],
+            "must be seconds above zero, or auto, not 'Auto'",
+        ),
         (["http://h/", "--connect-timeout", "x"], "--connect-timeout: must be seconds"),
         (["http://h/", "--max-events", "0"], "--max-events: must be a whole number"),
         (["http://h/", "--max-events", "1.5"], "--max-events: must be a whole number"),

@@ -65,7 +65,7 @@ class ReadOptions:
     timeout: float | None
     connect_timeout: float | None
     response_timeout: float | None
-    idle_timeout: float | None
+    idle_timeout: float | Literal["auto"] | None
     reconnect: bool
     resend: Resend
     max_events: int | None
@@ -189,8 +189,9 @@ def _add_stream(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--idle-timeout",
         metavar="SECONDS",
-        type=_seconds,
-        help="of silence, after which a connection is given up; default: 300, none for replies",
+        type=_seconds_or_auto,
+        help="of silence, after which a connection is given up, or 'auto', which learns how many; "
+        "default: 300, none for replies",
     )
     group.add_argument(
         "--no-reconnect", action="store_true", help="take the first end, or failure, for the last"
@@ -296,12 +297,16 @@ def _json_content(text: str) -> bytes:
     return content
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, or_else: str = "") -> float:
     with suppress(ValueError):
         seconds = float(text)
         if math.isfinite(seconds) and seconds > 0:
             return seconds
-    raise argparse.ArgumentTypeError(f"must be seconds above zero, not {text!r}")
+    raise argparse.ArgumentTypeError(f"must be seconds above zero{or_else}, not {text!r}")
+
+
+def _seconds_or_auto(text: str) -> float | Literal["auto"]:
+    return "auto" if text == "auto" else _seconds(text, ", or auto")
 
 
 def _count(text: str) -> int:
