@@ -20,6 +20,8 @@ _GRACE: Final = 0.1
 _TURNS: Final = 10
 """Of the event loop in that time, at least: one that is slow has longer."""
 _MAX_GRACE: Final = 1.0
+_taken: Final = threading.Lock()
+"""Held by whoever has the signal: an event loop has one receiver of it."""
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], object] | int
 
@@ -39,7 +41,8 @@ async def terminal_visibility() -> AsyncGenerator[Visibility]:
     died meanwhile are found as always.
 
     Raises:
-        RuntimeError: On entering: this is not the main thread, the only one to which Python gives signals.
+        RuntimeError: On entering: this is not the main thread, the only one to which Python gives signals; or
+            it is entered already, and what it gave is to be shared.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("terminal_visibility() takes a signal: enter it in the main thread")
@@ -49,6 +52,8 @@ async def terminal_visibility() -> AsyncGenerator[Visibility]:
     if _SIGTSTP is None or former is None or former is signal.SIG_IGN:
         yield visibility
         return
+    if not _taken.acquire(blocking=False):
+        raise RuntimeError("terminal_visibility() is entered already: share what it gave")
     try:
         with bare_exception(), anyio.open_signal_receiver(_SIGTSTP) as signals:
             async with anyio.create_task_group() as tasks:
@@ -57,6 +62,7 @@ async def terminal_visibility() -> AsyncGenerator[Visibility]:
                 tasks.cancel_scope.cancel()
     finally:
         signal.signal(_SIGTSTP, former)  # asyncio leaves the default behind
+        _taken.release()
 
 
 async def _stop_at_each(signals: AsyncIterator[int], visibility: Visibility, former: _Handler) -> None:
