@@ -69,7 +69,7 @@ async def watch() -> AsyncGenerator[ObjectReceiveStream[NetworkChange]]:
         anyio.ClosedResourceError: The watch was closed.
         anyio.BusyResourceError: Another task is receiving.
     """
-    changes = _Changes(open_source())
+    changes = Changes(open_source())
     try:
         yield changes
     finally:
@@ -102,6 +102,11 @@ def open_source() -> Source:
     return AskingSource()
 
 
+def open_socket() -> socket.socket:
+    """Open a socket on which Linux tells of its network."""
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+
+
 @final
 class TellingSource:
     """Linux tells, by a netlink socket.
@@ -115,7 +120,7 @@ class TellingSource:
         self._interfaces = _netlink.Interfaces()
         self._requests = 0
         self._is_closed = False
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._socket = open_socket()
         try:
             self._socket.settimeout(0)
             self._socket.bind((0, _netlink.GROUPS))
@@ -221,7 +226,7 @@ class AskingSource:
 
 
 @final
-class _Changes(ObjectReceiveStream[NetworkChange]):
+class Changes(ObjectReceiveStream[NetworkChange]):
     """What a watch hands out: the difference between what is there and what was told."""
 
     def __init__(self, source: Source) -> None:
