@@ -65,9 +65,9 @@ async def watch() -> AsyncGenerator[ObjectReceiveStream[NetworkChange]]:
     change, and takes no more memory the longer it lasts. Leaving the context, or ``aclose()``, closes the
     socket at once. There may be many watches at once, with a socket each. One task may receive at a time.
 
-    ``receive()`` raises:
-        anyio.ClosedResourceError: The watch was closed.
-        anyio.BusyResourceError: Another task is receiving.
+    Raises:
+        anyio.ClosedResourceError: By ``receive()``, where the watch was closed.
+        anyio.BusyResourceError: By ``receive()``, where another task is receiving.
     """
     changes = Changes(open_source())
     try:
