@@ -26,7 +26,7 @@ _ODD = 2
 """So many may be longer than all others: packets were lost, or this process was held up."""
 _LONG = 0.6
 """A silence below this part of the longest is a short one: an event came before the heartbeat."""
-_FORGOTTEN_AFTER = 64
+_FORGOTTEN_AFTER = 128
 """So many short ones in a row make the longest be forgotten: the server may beat faster than it did."""
 _MOST_PATIENT = 8
 """How many times the timeout is waited for, at most, after connections that were given up."""

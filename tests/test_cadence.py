@@ -196,14 +196,14 @@ def test_two_odd_silences_do_not_hide_a_rhythm() -> None:
 def test_a_third_one_does_until_it_is_forgotten() -> None:
     cadence = told([15.0] * 20 + [40.0] * 3)
     assert cadence.timeout is None
-    told([15.0] * 64, cadence)
+    told([15.0] * 128, cadence)
     assert cadence.timeout == 120.0
 
 
 def test_a_server_that_beats_faster_is_found_out() -> None:
     cadence = told([60.0] * 100)
     assert cadence.timeout == 180.0
-    told([10.0] * 64 * 32, cadence)
+    told([10.0] * 128 * 32, cadence)
     assert cadence.timeout == FLOOR
 
 
