@@ -25,13 +25,15 @@ from ._limits import StreamLimits
 from ._log import NumberedLogger
 from ._observer import Observer
 from ._open import DEFAULT_BUFFER, DEFAULT_TIMEOUTS, ClientAuth, Opening, open_stream
-from ._options import Kind, Resend, StreamStatus, Timeouts
+from ._options import Kind, PauseMode, Resend, StreamStatus, Timeouts
 from ._parser import MAX_EVENT_SIZE
 from ._plan import checked_observers
 from ._retry import ExponentialBackoff, RetryPolicy
 from ._sendable import type_name
 from ._statistics import StreamStatistics
 from ._stream import EventStream
+from ._surroundings import Surroundings
+from ._visibility import Visibility
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
@@ -92,6 +94,9 @@ class StreamClient(Generic[M]):
         limits: How many connections there may be, and how many requests a second; may be shared.
         https_only: Refuse ``http://``, but for literal loopback addresses.
         observers: Who is told of the life of each request.
+        visibility: Whether your program can be seen; while it cannot, requests are paused, and new ones wait.
+        open_when_hidden: Whether they go on nevertheless.
+        network: Whether to follow the machine's network and its sleep: see ``open_stream``.
 
     Raises:
         InvalidRequest: At once, and before any I/O: an argument is wrong, and named.
@@ -127,11 +132,15 @@ class StreamClient(Generic[M]):
         limits: StreamLimits | None = None,
         https_only: bool = True,
         observers: Iterable[Observer] = (),
+        visibility: Visibility | None = None,
+        open_when_hidden: bool = False,
+        network: bool = False,
     ) -> None:
         for name, flag in {
             "close_on_done": close_on_done,
             "exclusive": exclusive,
             "https_only": https_only,
+            "network": network,
         }.items():
             check_choice(name, flag, (True, False))
         check_choice("kind", kind, ("feed", "reply"))
@@ -161,7 +170,11 @@ class StreamClient(Generic[M]):
             "oversize": oversize,
             "buffer": buffer,
             "https_only": https_only,
+            "visibility": visibility,
+            "open_when_hidden": open_when_hidden,
+            "network": network,
         }
+        self._surroundings = Surroundings() if network else None
         self._calls = CallPlan(
             library,
             self._client,
@@ -188,6 +201,7 @@ class StreamClient(Generic[M]):
         self._live: dict[StreamRequest, Life] = {}
         self._latest: StreamRequest | None = None
         self._is_reset = False
+        self._is_paused = False
         self._past = StreamStatistics(requests=0)
         # What is wrong is said now, and not when it is sent; a POST, since no payload is there to be encoded.
         self._opening(None, {"method": "POST"}, self._decode, ())
@@ -319,7 +333,8 @@ class StreamClient(Generic[M]):
 
         def begin() -> tuple[StreamRequest, Life]:
             group = self._open_group
-            life = Life(opening.within(group), place=place, predecessors=self._displaced())
+            lifetime = opening.within(group, self._surroundings)
+            life = Life(lifetime, place=place, predecessors=self._displaced())
             return self._enlist(life), life
 
         return Reading(begin, self._forget)
@@ -358,12 +373,40 @@ class StreamClient(Generic[M]):
 
     # --- steering ---
 
+    def pause(self, mode: PauseMode | None = None) -> None:
+        """Hold all requests until ``resume`` is called: see ``EventStream.pause``.
+
+        What is sent meanwhile waits, ``paused``, and goes out then. One request can be resumed by itself.
+
+        Args:
+            mode: What becomes of connections: ``"close"`` ends them, ``"hold"`` keeps them and reads no
+                more. By default those are closed whose request may be sent again; others are held.
+
+        Raises:
+            InvalidRequest: There is no such mode; or it is ``"close"``, and one of the requests may not be
+                sent again. Nothing was paused then.
+        """
+        if mode is not None:
+            check_choice("mode", mode, ("close", "hold"))
+        lives = list(self._live.values())
+        for life in lives:
+            life.check_pause(mode)
+        self._is_paused = True
+        for life in lives:
+            life.stream.pause(mode)
+
+    def resume(self) -> None:
+        """Go on with all requests: at once, with the connections that were held, or with new ones."""
+        self._is_paused = False
+        for life in list(self._live.values()):
+            life.stream.resume()
+
     def disconnect(self) -> None:
-        """End all requests, and be ``idle``; the client can be used again at once.
+        """End all requests, and be ``idle``; the client can be used again at once, also if it was paused.
 
         From any task, and from inside a handler: see ``StreamRequest.disconnect``.
         """
-        self._is_reset = True
+        self._is_reset, self._is_paused = True, False
         for life in list(self._live.values()):
             life.disconnect()
 
@@ -403,6 +446,8 @@ class StreamClient(Generic[M]):
         try:
             with bare_exception():
                 async with anyio.create_task_group() as self._group:
+                    if self._surroundings is not None:
+                        self._group.start_soon(self._surroundings.run, name="anysse network")
                     try:
                         yield
                     finally:
@@ -461,7 +506,8 @@ class StreamClient(Generic[M]):
         place = self._limits.place()
         opening = self._opening(payload, own, dispatch.decode, (dispatch, place))
         predecessors = self._displaced()
-        life = HandledLife(opening.within(group), dispatch, place=place, predecessors=predecessors)
+        lifetime = opening.within(group, self._surroundings)
+        life = HandledLife(lifetime, dispatch, place=place, predecessors=predecessors)
         return self._enlist(life), life
 
     def _opening(
@@ -488,6 +534,8 @@ class StreamClient(Generic[M]):
     def _enlist(self, life: Life) -> StreamRequest:
         request = StreamRequest(life)
         self._live[request] = life
+        if self._is_paused:
+            life.stream.pause()
         self._latest, self._is_reset = request, False
         return request
 

@@ -31,12 +31,14 @@ class Mailbox:
     """One task puts batches, another takes them, in order.
 
     At most ``size`` of them wait, and ``size`` times 4 KiB; a batch that is larger by itself waits alone.
+    There is a spare place, for what is received as its connection is given up.
 
     Cancelling either side at any moment loses no batch and doubles none.
     """
 
     def __init__(self, size: int) -> None:
-        self._send, self._receive = anyio.create_memory_object_stream[Batch](size)
+        self._send, self._receive = anyio.create_memory_object_stream[Batch](size + 1)
+        self._size = size
         # Who puts is woken once half of the room is free: a wake-up for each batch costs more than the batch.
         self._low_mark = size // 2
         self._count = 0
@@ -72,12 +74,18 @@ class Mailbox:
 
     @property
     def is_late(self) -> bool:
-        """Whether a batch is kept."""
-        return self._late is not None
+        """Whether a batch is kept, or in the spare place."""
+        return self._late is not None or self._count > self._size
+
+    def put_spare(self) -> None:
+        """Put what is kept, if anything is, into the spare place: ``put_late`` waits until that is free."""
+        if self._late is not None and not self.is_finished:  # else whoever takes gets it last
+            batch, self._late = self._late, None
+            self._put(batch)
 
     async def put_late(self) -> None:
         """Wait for room for what is kept, if anything is, and put it."""
-        while self._late is not None and not self.put_nowait(self._late):
+        while self._count > self._size or (self._late is not None and not self.put_nowait(self._late)):
             self._room = self._make_wakeup()
             await self._room
         self._late = None
@@ -87,20 +95,20 @@ class Mailbox:
 
         After the end it is dropped: who puts may be about to be cancelled, with a read in its hands.
         """
-        size = batch[2]
-        if self._bytes and self._bytes + size > self._capacity:
-            return False
-        try:
-            self._send.send_nowait(batch)
-        except anyio.WouldBlock:
-            return False
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+        if self.is_finished:
             return True
+        is_too_much = self._bytes and self._bytes + batch[2] > self._capacity
+        if self._count >= self._size or is_too_much:
+            return False
+        self._put(batch)
+        return True
+
+    def _put(self, batch: Batch) -> None:
+        self._send.send_nowait(batch)
         self._count += 1
-        self._bytes += size
+        self._bytes += batch[2]
         if self._arrival is not None:
             self._arrival.set()
-        return True
 
     def take_nowait(self) -> Batch:
         """Take the next batch.

@@ -17,7 +17,7 @@ from ._http import CLOSE_GRACE
 from ._limits import Place
 from ._log import NumberedLogger
 from ._open import Lifetime
-from ._options import StreamStatus
+from ._options import PauseMode, StreamStatus
 from ._statistics import StreamStatistics
 from ._stream import EventStream
 from ._wakeup import Latch
@@ -58,6 +58,10 @@ class Life:
     def is_own_task(self) -> bool:
         """Whether it is a handler of this request that asks."""
         return False
+
+    def check_pause(self, mode: PauseMode | None) -> None:
+        """Refuse a pause that would give up what may not be sent again."""
+        self._lifetime.check_pause(mode)
 
     def disconnect(self) -> None:
         if self._end is None and not self._is_disconnected:
@@ -258,6 +262,20 @@ class StreamRequest:
         loop ends in order.
         """
         self._life.disconnect()
+
+    def pause(self, mode: PauseMode | None = None) -> None:
+        """Hold it, and be ``paused``, until ``resume`` is called: see ``EventStream.pause``.
+
+        What was received is still handled.
+
+        Raises:
+            InvalidRequest: There is no such mode; or it is ``"close"``, and this may not be sent again.
+        """
+        self._life.stream.pause(mode)
+
+    def resume(self) -> None:
+        """Go on after ``pause``: at once, with the connection that was held, or with a new one."""
+        self._life.stream.resume()
 
     def reconnect_now(self) -> None:
         """Make the next attempt now: cut a wait short, or give up a connection for a new one.

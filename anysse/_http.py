@@ -90,6 +90,7 @@ class Exchange:
         """What reading may fail with; ``translate`` makes it an error of ours."""
         self.translate = translate
         # The stream itself, and not aiter_raw(): two generators less for each chunk. Ours has none at all.
+        self._network_stream = response.extensions.get("network_stream")
         self._body = bare
         self._raw: AsyncIterator[bytes] = self._body or aiter(response.stream)  # type: ignore[arg-type]
         self.chunks = self._raw
@@ -99,6 +100,14 @@ class Exchange:
             headers=Headers(_text_headers(response)),
             url=str(response.url),
         )
+
+    @property
+    def local_address(self) -> str | None:
+        """The IP address of this end, where there is one, and the transport tells."""
+        if self._network_stream is None:
+            return None
+        place = self._network_stream.get_extra_info("client_addr")
+        return place[0] if isinstance(place, tuple) else None
 
     def pour(self, take: Callable[[bytes], bool]) -> Awaitable[bool]:
         """Hand what comes to ``take``, until that gives False or for a while; tell whether there may be more.

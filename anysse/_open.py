@@ -17,13 +17,15 @@ from ._groups import bare_exception
 from ._http import AcceptResponse, Connection
 from ._intake import Done
 from ._observer import Observer
-from ._options import Kind, Resend, Timeouts
+from ._options import Kind, PauseMode, Resend, Timeouts
 from ._parser import MAX_EVENT_SIZE
 from ._plan import StreamPlan, checked_observers, default_kind
 from ._request import Body, RequestTemplate
 from ._retry import ExponentialBackoff, RetryPolicy
 from ._sendable import check_last_event_id, checked_auth
 from ._stream import EventStream
+from ._surroundings import Surroundings
+from ._visibility import Visibility
 
 if TYPE_CHECKING:
     from ._types import (
@@ -68,6 +70,10 @@ class Lifetime(AbstractAsyncContextManager[EventStream[T]]):
             return
         self._is_started = True
         self.stream._start(self._task_group)
+
+    def check_pause(self, mode: PauseMode | None) -> None:
+        """Refuse a pause that would give up what may not be sent again."""
+        self.stream._check_pause(mode)
 
     def stop(self) -> None:
         """Close it at once, as far as that needs no waiting; it still has to be left."""
@@ -118,22 +124,29 @@ async def _in_own_group(make: Callable[[], EventStream[T]]) -> AsyncIterator[Eve
 class Opening(AbstractAsyncContextManager[EventStream[T]], Generic[T]):
     """What ``open_stream`` gives: to be entered once, for its arguments may hold what can be read once."""
 
-    def __init__(self, make: Callable[[], EventStream[T]], task_group: TaskGroup | None) -> None:
+    def __init__(
+        self, make: Callable[[Surroundings | None], EventStream[T]], task_group: TaskGroup | None
+    ) -> None:
         self._make = make
         self._task_group = task_group
         self._lifetime: AbstractAsyncContextManager[EventStream[T]] | None = None
         self._stream: EventStream[T] | None = None
         self._task_id: int | None = None
 
-    def within(self, task_group: TaskGroup) -> Lifetime[T]:
-        """Give the stream, not yet started, and what starts and ends it in a task group."""
-        return Lifetime(self._make(), task_group)
+    def within(self, task_group: TaskGroup, surroundings: Surroundings | None = None) -> Lifetime[T]:
+        """Give the stream, not yet started, and what starts and ends it in a task group.
+
+        Args:
+            task_group: Where its task is to run.
+            surroundings: Whose task runs there as well, if the stream follows the network with others.
+        """
+        return Lifetime(self._make(surroundings), task_group)
 
     async def __aenter__(self) -> EventStream[T]:
         if self._lifetime is not None:
             raise RuntimeError("an event stream can be entered once: call open_stream() again")
         group = self._task_group
-        self._lifetime = _in_own_group(self._make) if group is None else self.within(group)
+        self._lifetime = _in_own_group(lambda: self._make(None)) if group is None else self.within(group)
         self._task_id = anyio.get_current_task().id
         self._stream = await self._lifetime.__aenter__()
         return self._stream
@@ -187,6 +200,9 @@ def open_stream(
     buffer: int = DEFAULT_BUFFER,
     https_only: bool = False,
     observers: Iterable[Observer] = (),
+    visibility: Visibility | None = None,
+    open_when_hidden: bool = False,
+    network: bool = False,
 ) -> AbstractAsyncContextManager[EventStream[T]]:
     """Open an event stream, and keep it open.
 
@@ -234,6 +250,12 @@ def open_stream(
             4 KiB. A read that is larger than all of that waits alone, as does an event.
         https_only: Refuse ``http://``, but for literal loopback addresses.
         observers: Who is told of the stream's life.
+        visibility: Whether your program can be seen. While it cannot, the stream is paused, as by
+            ``events.pause()``; entering waits until it is shown.
+        open_when_hidden: Whether it goes on nevertheless.
+        network: Whether to follow this machine's network, and its sleep. The next attempt is made at once
+            where the network comes back or the machine slept; a connection is given up for a new one where
+            its local address is gone, and where nothing came within 5 s of sleep.
 
     Raises:
         InvalidRequest: At once, and before any I/O: an argument is wrong, and named.
@@ -275,6 +297,9 @@ def open_stream(
         oversize=oversize,
         buffer=buffer,
         observers=checked_observers(observers),
+        visibility=visibility,
+        open_when_hidden=open_when_hidden,
+        network=network,
     )
     connection = Connection(
         template,
@@ -282,4 +307,4 @@ def open_stream(
         accept_response=accept_response,
         owns_client=client is None,
     )
-    return Opening(lambda: EventStream(plan, template, connection, decode), task_group)
+    return Opening(lambda around: EventStream(plan, template, connection, decode, around), task_group)

@@ -11,6 +11,7 @@ from ._observer import Observer
 from ._options import Kind, Resend, Timeouts
 from ._retry import RetryPolicy
 from ._session import Rules
+from ._visibility import Visibility
 
 if TYPE_CHECKING:
     from ._types import Prepare
@@ -33,6 +34,9 @@ class StreamPlan:
     oversize: Literal["raise", "skip"]
     buffer: int
     observers: tuple[Observer, ...]
+    visibility: Visibility | None
+    open_when_hidden: bool
+    network: bool
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, ("feed", "reply"))
@@ -44,6 +48,11 @@ class StreamPlan:
         check_callable("retry", self.retry)
         check_callable("prepare", self.prepare)
         check_callable("on_comment", self.on_comment)
+        if self.visibility is not None and not isinstance(self.visibility, Visibility):
+            problem = f"must be an anysse.Visibility or None, not {shown(self.visibility)}"
+            raise InvalidRequest("visibility", problem)
+        check_choice("open_when_hidden", self.open_when_hidden, (True, False))
+        check_choice("network", self.network, (True, False))
 
     @property
     def rules(self) -> Rules:

@@ -5,12 +5,15 @@ It never raises what a stream may fail with: the session keeps it, and whoever r
 
 import logging
 from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from ._cadence import Cadence
 from ._clock import loop_clock, stopwatch
 from ._delivery import READ_SIZE, Mailbox
 from ._errors import AnysseError, StreamDropped, StreamError, StreamTimeout
@@ -24,9 +27,11 @@ from ._plan import StreamPlan
 from ._redact import Redacted
 from ._request import RequestTemplate
 from ._sendable import is_sendable_id
-from ._session import Session, Step, Stop, Wait
+from ._session import Rest, Session, Step, Stop, Wait
 from ._silence import SilenceWatch
 from ._statistics import Counters
+from ._steering import Steering
+from ._surroundings import Surroundings
 from ._wakeup import Latch
 
 if TYPE_CHECKING:
@@ -44,6 +49,7 @@ class Reader:
         mailbox: Mailbox,
         plan: StreamPlan,
         number: int,
+        surroundings: Surroundings | None,
     ) -> None:
         self._session = session
         self._template = template
@@ -56,17 +62,16 @@ class Reader:
         self.counters = Counters()
         self.response: StreamResponse | None = None
         """The head of the current connection, or of the last one."""
-        self.next_attempt_at: float | None = None
+        self.steering = Steering(session, self._clock)
         self.finished = Latch()
+        self._own_surroundings = Surroundings() if plan.network and surroundings is None else None
+        self._surroundings = surroundings or self._own_surroundings
+        self._cadence = Cadence() if plan.timeouts.idle == "auto" else None
         self._life: anyio.CancelScope | None = None
         self._total: anyio.CancelScope | None = None  # for a stream whose whole has a deadline
         self._time_left = 0.0  # of that, while an attempt is held back
         self._task_id: int | None = None
         self._is_stopped = False
-        self._hurry: anyio.Event | None = None
-        self._is_hurried = False  # asked for while the last connection is still being closed
-        self._reading: anyio.CancelScope | None = None
-        self._is_restarting = False
         self._bytes_taken = 0  # since the last batch
         self._head: StreamResponse | None = None  # of this attempt
         self._untold: DoneReceived | None = None
@@ -83,22 +88,6 @@ class Reader:
         """Whether it is this task that asks: it cannot wait for its own end."""
         return anyio.get_current_task().id == self._task_id
 
-    def reconnect(self) -> None:
-        """Make the next attempt now: cut a wait short, or give up the connection.
-
-        Raises:
-            InvalidRequest: There is a connection, and its request may not be sent again.
-        """
-        if self._session.status is StreamStatus.WAITING:
-            self._is_hurried = True
-            if self._hurry is not None:
-                self._hurry.set()
-        elif self._session.status is StreamStatus.CONNECTED:
-            self._session.check_restart()
-            self._is_restarting = True
-            if self._reading is not None:
-                self._reading.cancel()
-
     # --- its life ---
 
     async def run(self) -> None:
@@ -108,19 +97,42 @@ class Reader:
             with anyio.CancelScope() as self._life:
                 if self._is_stopped:
                     self._life.cancel()
-                total = self._plan.timeouts.total
-                await (self._live() if total is None else self._live_for(total))
+                with self._looking_around():
+                    await self._living()
         except Exception as exc:  # noqa: BLE001 - a bug, ours or a callback's: raised where events are read
             self._broken(exc)
         finally:
             self._session.close()
             self._mailbox.finish()
-            self.next_attempt_at = None
+            self.steering.next_attempt_at = None
             self._life = None  # to cancel what is over takes time as well
             try:
                 await self._connection.aclose()
             finally:
                 self.finished.set()
+
+    @contextmanager
+    def _looking_around(self) -> Iterator[None]:
+        """Be told of what the stream is to follow."""
+        visibility = None if self._plan.open_when_hidden else self._plan.visibility
+        if visibility is not None:
+            self.steering.follow(visibility)
+        if self._surroundings is not None:
+            self._surroundings.join(self.steering)
+        try:
+            yield
+        finally:
+            if visibility is not None:
+                self.steering.leave_off()
+            if self._surroundings is not None:
+                self._surroundings.leave(self.steering)
+
+    def _living(self) -> Awaitable[None]:
+        total = self._plan.timeouts.total
+        live = self._live if total is None else partial(self._live_for, total)
+        if self._own_surroundings is not None:
+            return self._own_surroundings.during(live)
+        return live()
 
     def _broken(self, exc: Exception) -> None:
         self._tell_done()
@@ -143,29 +155,32 @@ class Reader:
         step = self._session.start(self._clock())
         while not isinstance(step, Stop):
             await checkpoint()
-            following = await (self._wait(step.delay) if isinstance(step, Wait) else self._attempt())
+            following = await self._performed(step)
             if following is None:
                 raise RuntimeError("the context of an observer's admit() swallowed an exception")
             step = following
 
+    def _performed(self, step: Step) -> Awaitable[Step | None]:
+        match step:
+            case Wait(delay):
+                return self._wait(delay)
+            case Rest():
+                return self._rest()
+            case _:
+                return self._attempt()
+
     async def _wait(self, delay: float) -> Step:
-        self._hurry = anyio.Event()
-        if self._is_hurried:
-            self._hurry.set()
-        # From when it was decided: closing a connection takes its time.
-        due = self.next_attempt_at = self.next_attempt_at or self._clock() + delay
-        try:
-            with anyio.CancelScope(deadline=due):
-                await self._hurry.wait()
-        finally:
-            self._hurry = self.next_attempt_at = None
-            self._is_hurried = False
+        await self.steering.until_due(delay)
         return self._session.waited(self._clock())
+
+    async def _rest(self) -> Step:
+        await self.steering.until_resumed()
+        return self._session.resume(self._clock())
 
     def _noted(self, step: Step) -> Step:
         """Keep when the next attempt is due."""
         if isinstance(step, Wait):
-            self.next_attempt_at = self._clock() + step.delay
+            self.steering.due_in(step.delay)
         return step
 
     # --- an attempt ---
@@ -182,18 +197,41 @@ class Reader:
         return self._admitted(attempt, self._plan.observers, self._hold_deadline())
 
     async def _made(self, attempt: Attempt) -> Step:
+        session = self._session
+        if session.is_paused:  # while it was held back
+            return session.given_up(self._clock())
         try:
             exchange = await self._exchange(attempt)
         except StreamError as error:
-            return self._noted(self._failed(error))
+            return await self._lost(error)
+        if exchange is None:
+            return self._left_off()
         try:
+            await self.steering.until_let_go()
+            if session.is_paused:
+                return session.given_up(self._clock())
             now = self._clock()
             return self._noted(self._accepted(exchange, now) or await self._read_watched(exchange, now))
         except StreamError as error:
-            return self._noted(self._failed(error))
+            return await self._lost(error)
         finally:
             self.counters.connected_at = None
             await exchange.aclose()
+
+    async def _lost(self, error: StreamError) -> Step:
+        """Decide about a failure, but not while it is held; once it is given up, there is none."""
+        await self.steering.until_let_go()
+        if self._session.is_paused:
+            return self._session.given_up(self._clock())
+        return self._noted(self._failed(error))
+
+    def _left_off(self) -> Step:
+        """Give what follows upon an attempt, or a connection, that was cut off at someone's word."""
+        if self._session.is_paused:
+            return self._session.given_up(self._clock())
+        if not self._session.may_restart:  # an event came in that tick, so that it may not any more
+            raise StreamDropped("it was given up for a new connection")
+        return self._session.restart(self._clock())
 
     async def _admitted(self, attempt: Attempt, observers: tuple[Observer, ...], began: float) -> Step | None:
         """Make an attempt within what each of them gives; None where one of those swallowed an exception.
@@ -224,7 +262,17 @@ class Reader:
             self._total.deadline = now + self._time_left
         return now - began
 
-    async def _exchange(self, attempt: Attempt) -> Exchange:
+    async def _exchange(self, attempt: Attempt) -> Exchange | None:
+        """Send a request, and give its answer; None where that is given up."""
+        with anyio.CancelScope() as scope:
+            self.steering.begin(scope)
+            try:
+                return await self._answered(attempt)
+            finally:
+                self.steering.end()
+        return None
+
+    async def _answered(self, attempt: Attempt) -> Exchange:
         request = await self._request(attempt)
         self.counters.attempted(self._clock())
         self.tell(AttemptStarted(attempt=attempt, url=self._plan.url, events_received=self._position))
@@ -261,7 +309,9 @@ class Reader:
         self._head = self.response = exchange.head
         if exchange.head.status_code == 204:
             return self._session.finished()
-        self._is_restarting = False
+        self.steering.is_restarting = False
+        if self._surroundings is not None:
+            self.steering.local_address = exchange.local_address
         self.counters.connected(now)
         self._session.opened(now)
         self.tell(Connected(response=exchange.head, events_received=self._position))
@@ -272,28 +322,21 @@ class Reader:
     async def _read_watched(self, exchange: Exchange, now: float) -> Step:
         plan = self._plan
         with anyio.CancelScope() as scope:
-            watch = SilenceWatch(scope, plan.idle, plan.timeouts.first_event, now)
-            self._reading = scope
-            if self._is_restarting:  # an observer asked for it, told of the connection
-                scope.cancel()
+            watch = SilenceWatch(scope, plan.idle, plan.timeouts.first_event, now, self._cadence)
+            self.steering.begin(scope, watch)
             try:
                 return await self._read(exchange, watch)
             finally:
-                self._reading = None
+                self.steering.end()
         # Cut off. It may have been in the very tick in which something was read.
         self._tell_done()
-        await self._mailbox.put_late()
+        self._mailbox.put_spare()
         if self._session.is_over:
             return Stop()
-        if self._is_restarting:
-            return self._restarted()
-        seconds = plan.idle if watch.phase == "idle" else plan.timeouts.first_event
-        raise StreamTimeout(watch.phase, seconds)
-
-    def _restarted(self) -> Step:
-        if not self._session.may_restart:  # an event came in that tick, so that it may not any more
-            raise StreamDropped("it was given up for a new connection")
-        return self._session.restart(self._clock())
+        is_cut = self.steering.is_restarting or (self._session.is_paused and not self._session.is_held)
+        if is_cut or watch.is_probing:
+            return self._left_off()
+        raise watch.expired()
 
     async def _read(self, exchange: Exchange, watch: SilenceWatch) -> Step:
         """Read until the body ends, or the stream does."""
@@ -302,10 +345,11 @@ class Reader:
         self._bytes_taken = 0  # what a lost connection left half-read is gone
         unparsed: list[bytes] = []
         most = 0 if self._plan.calls_while_parsing else READ_SIZE
+        await self._put_late(watch)
 
         def take(chunk: bytes) -> bool:
             """The hot path: whatever else there is to do is done once. Called in no task, or in this one."""
-            if len(chunk) > most:
+            if len(chunk) > most or session.status is StreamStatus.PAUSED:
                 unparsed.extend(pieces_of(chunk))
                 return False
             return self._take(chunk, intake, watch)
@@ -319,11 +363,13 @@ class Reader:
             await self._take_rest(unparsed, intake, watch)
             if intake.is_over:
                 return await self._finish(exchange, intake)
-            if self._is_restarting and session.may_restart:
-                return session.restart(self._clock())
             rounds += 1
             if not rounds % FAIR_SHARE:
                 await checkpoint()
+            if session.is_paused:
+                await self.steering.hold()
+            if self.steering.is_restarting and session.may_restart:
+                return session.restart(self._clock())
         cut = session.cut_by_end()
         if cut is not None:
             raise cut
@@ -332,6 +378,8 @@ class Reader:
     async def _take_rest(self, unparsed: list[bytes], intake: Intake, watch: SilenceWatch) -> None:
         """Take what could not be taken where it came, and deliver all that was."""
         while unparsed and not intake.is_over:
+            if self._session.is_paused:
+                await self.steering.hold()
             if not self._take(unparsed.pop(0), intake, watch):
                 await self._put_late(watch)
         await self._put_late(watch)
@@ -340,7 +388,7 @@ class Reader:
         """Parse what was read, and deliver it; tell whether to go on reading."""
         counters, session, now = self.counters, self._session, self._clock()
         if now >= watch.moves_at:
-            watch.move(now)
+            watch.heard(now, counters.last_byte_at)
         counters.bytes_received += len(chunk)
         self._bytes_taken += len(chunk)
         counters.last_byte_at = now
@@ -380,11 +428,14 @@ class Reader:
         self._tell_done()
         if not self._mailbox.is_late:
             return
-        watch.rest()
-        scope, self._reading = self._reading, None
-        await self._mailbox.put_late()
-        self._reading = scope
-        watch.move(self._clock())
+        watch.rest(self._clock())
+        self.steering.is_delivering = True
+        try:
+            await self._mailbox.put_late()
+        finally:
+            self.steering.is_delivering = False
+        if not self._session.is_paused:
+            watch.move(self._clock())
 
     async def _finish(self, exchange: Exchange, intake: Intake) -> Step:
         if intake.error is not None:

@@ -18,7 +18,7 @@ from ._errors import (
     StreamDropped,
     StreamTimeout,
 )
-from ._options import Kind, Resend, StreamStatus
+from ._options import Kind, PauseMode, Resend, StreamStatus
 from ._retry import (
     DEFAULT_JITTER,
     DEFAULT_RECONNECTION_TIME,
@@ -35,8 +35,9 @@ from ._retry import (
 S = StreamStatus
 
 # Where each status may go. A stream that is over goes nowhere; IDLE is also where closing leads, for good.
+# What a pause holds may also go where it could have gone without it.
 _MOVES: dict[StreamStatus, frozenset[StreamStatus]] = {
-    S.IDLE: frozenset({S.CONNECTING}),
+    S.IDLE: frozenset({S.CONNECTING, S.PAUSED}),
     S.CONNECTING: frozenset({S.CONNECTED, S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
     S.CONNECTED: frozenset({S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
     S.WAITING: frozenset({S.CONNECTING, S.PAUSED, S.ERROR, S.IDLE}),
@@ -44,6 +45,7 @@ _MOVES: dict[StreamStatus, frozenset[StreamStatus]] = {
     S.COMPLETED: frozenset(),
     S.ERROR: frozenset(),
 }
+_UNDER_WAY = frozenset({S.CONNECTING, S.CONNECTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,16 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """Make no attempt until ``resume`` is called."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Make no attempt ever again: the stream is over."""
 
 
-Step: TypeAlias = Connect | Wait | Stop
+Step: TypeAlias = Connect | Wait | Rest | Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +131,15 @@ class Session:
         self.is_done = False
         """Whether its done event came; whatever happens then is its end, and a good one."""
         self._is_closed = False
+        self._kept: StreamStatus | None = None  # the status of what a pause keeps as it is
+        self._is_open = False  # there is a connection, whatever the status
         self._is_good = False  # this connection: it delivered, or lasted
         self._delivered = False  # any event of the stream: a prompt with an answer is not sent again
         self._may_reauthorize = True  # once for each good connection
         self._opened_at = 0.0
         self._good_at = 0.0
-        self._started_at = 0.0  # this attempt
+        self.started_at = 0.0
+        """When this attempt began, or the one before."""
         # What the attempt sends; until one is sent, it may be sent.
         self._is_safe = True
         self._has_key = False
@@ -139,9 +149,9 @@ class Session:
     # --- what the user does ---
 
     def start(self, now: float) -> Step:
-        """Begin."""
+        """Begin, unless it was paused before."""
         self._good_at = now
-        return self._connect(now)
+        return Rest() if self.is_paused else self._connect(now)
 
     def close(self) -> None:
         """End at the user's word; a stream that is over stays what it is."""
@@ -149,18 +159,58 @@ class Session:
             self._move(StreamStatus.IDLE)
             self._is_closed = True
 
-    def pause(self) -> None:
-        """Make no request until ``resume``; what was under way is given up.
+    def pause(self, mode: PauseMode | None = None) -> None:
+        """Make no attempt, and take nothing in, until it is resumed.
+
+        Args:
+            mode: What becomes of an attempt, or a connection: ``"close"`` gives it up, ``"hold"`` keeps it.
+                By default it is given up where the request may be sent again. What is given up stays so.
 
         Raises:
-            InvalidRequest: Something is under way that may not be sent again.
+            InvalidRequest: It would be given up, and may not be sent again.
         """
-        if self.status in (StreamStatus.CONNECTING, StreamStatus.CONNECTED):
-            self.check_restart()
+        if self.is_over or self._is_closed or (self.is_paused and not self.is_held):
+            return
+        self.check_pause(mode)
+        if mode == "close":
+            self._kept = None
+        elif self.status in _UNDER_WAY:
+            self._kept = self.status if mode == "hold" or not self.may_restart else None
         self._move(StreamStatus.PAUSED)
 
+    def check_pause(self, mode: PauseMode | None) -> None:
+        """Refuse a pause that would give up what may not be sent again.
+
+        Raises:
+            InvalidRequest: As ``check_restart`` has it.
+        """
+        if mode == "close" and (self.is_held or self.status in _UNDER_WAY):
+            self.check_restart()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it makes no attempt, and takes nothing in."""
+        return self.status is StreamStatus.PAUSED
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is paused with what was under way kept; all else is to be given up."""
+        return self._kept is not None
+
+    def let_go(self) -> None:
+        """Go on with what is held, where it was."""
+        if self._kept is not None:
+            self._move(self._kept)
+
+    def given_up(self, now: float) -> Step:
+        """What was under way as it was paused is closed, or never came to be sent."""
+        self._judge(now)
+        self._kept = None
+        return Rest()
+
     def resume(self, now: float) -> Step:
-        """Go on after a pause: at once, but not closer than the floor to the attempt before."""
+        """Make an attempt after a pause: at once, but not closer than the floor to the one before."""
+        self._good_at = now  # a pause is no time spent failing
         return self._connect(now)
 
     def restart(self, now: float) -> Step:
@@ -171,7 +221,7 @@ class Session:
         """
         self.check_restart()
         self._judge(now)
-        return self._wait(max(0.0, self._started_at + MIN_DELAY - now))
+        return self._wait(max(0.0, self.started_at + MIN_DELAY - now))
 
     def check_restart(self) -> None:
         """Refuse a restart where the request may not be sent again.
@@ -198,7 +248,7 @@ class Session:
 
     def waited(self, now: float) -> Step:
         """The wait is over, or was cut short."""
-        return self._connect(now)
+        return Rest() if self.is_paused else self._connect(now)
 
     def sending(self, method: str, *, has_idempotency_key: bool) -> None:
         """A request is about to be sent."""
@@ -219,7 +269,7 @@ class Session:
     def opened(self, now: float) -> None:
         """The server accepted the stream."""
         self._opened_at = now
-        self.was_open = True
+        self.was_open = self._is_open = True
         self._move(StreamStatus.CONNECTED)
 
     def received(
@@ -341,9 +391,8 @@ class Session:
 
     def _judge(self, now: float) -> None:
         """The connection is over. If it delivered, or lasted, it was good until now."""
-        if self.status is not StreamStatus.CONNECTED:
-            return
-        if self._is_good or now - self._opened_at >= self._rules.reset_after:
+        was_open, self._is_open = self._is_open, False
+        if was_open and (self._is_good or now - self._opened_at >= self._rules.reset_after):
             self._be_good(now)
 
     def _be_good(self, now: float) -> None:
@@ -356,12 +405,12 @@ class Session:
     # --- how it moves ---
 
     def _connect(self, now: float) -> Step:
-        if self.attempts and now < self._started_at + MIN_DELAY:
-            return self._wait(self._started_at + MIN_DELAY - now)
+        if self.attempts and now < self.started_at + MIN_DELAY:
+            return self._wait(self.started_at + MIN_DELAY - now)
         if self._is_good:  # and its connection ended without a failure
             self._good_at = now
-        self._started_at = now
-        self._is_good = False
+        self.started_at = now
+        self._is_open = self._is_good = False
         self.attempts += 1
         self._move(StreamStatus.CONNECTING)
         return Connect()
@@ -379,10 +428,18 @@ class Session:
         previous = self.status
         if status is previous:
             return
-        if self._is_closed or status not in _MOVES[previous]:
+        if self._is_closed or not self._may_move(status):
             raise RuntimeError(f"a stream that is {previous} cannot become {status}")
         self.status = status
+        if status is not StreamStatus.PAUSED:
+            self._kept = None
         self._on_status(status, previous)
+
+    def _may_move(self, status: StreamStatus) -> bool:
+        kept = self._kept
+        return status in _MOVES[self.status] or (
+            kept is not None and (status is kept or status in _MOVES[kept])
+        )
 
 
 def _was_not_sent(error: AnysseError) -> bool:

@@ -22,6 +22,7 @@ class SilenceWatch:
         "_idle_by",
         "_moved_at",
         "_probed",
+        "_rested_at",
         "_scope",
         "_slack",
         "awaits_event",
@@ -43,6 +44,7 @@ class SilenceWatch:
         self.awaits_event = first_event is not None
         """Whether to tell of the next event."""
         self._probed: float | None = None
+        self._rested_at: float | None = None
         self._idle_by = float("inf")
         self._wait_for(idle if cadence is None else cadence.timeout)
         self.move(now)
@@ -67,8 +69,10 @@ class SilenceWatch:
         self._first_event_by = float("inf")
         self.move(now)
 
-    def rest(self) -> None:
-        """A slow consumer is no silent server."""
+    def rest(self, now: float) -> None:
+        """Count nothing until ``move``: neither a slow consumer nor a pause is a silent server."""
+        if self._rested_at is None:
+            self._rested_at = now
         self._scope.deadline = float("inf")
 
     def probe(self, now: float, grace: float) -> None:
@@ -89,12 +93,20 @@ class SilenceWatch:
         return StreamTimeout("idle", self._idle)
 
     @property
+    def is_probing(self) -> bool:
+        """Whether its deadline is that of a probe."""
+        return self._probed is not None and self.phase == "idle"
+
+    @property
     def phase(self) -> TimeoutPhase:
         """What the scope's deadline stood for."""
         return "first_event" if self._first_event_by <= self._idle_by else "idle"
 
     def move(self, now: float) -> None:
         """Count from now on: bytes came, or whoever rested goes on."""
+        if self._rested_at is not None:
+            self._first_event_by += now - self._rested_at
+            self._rested_at = None
         self._probed = None
         self._moved_at = now
         self.moves_at = now + self._slack

@@ -18,12 +18,13 @@ from ._events import ServerSentEvent, StreamResponse
 from ._http import CLOSE_GRACE, DRAIN_GRACE, Connection
 from ._log import NumberedLogger, next_number
 from ._observer import StatusChanged
-from ._options import StreamStatus
+from ._options import PauseMode, StreamStatus
 from ._plan import StreamPlan
 from ._reader import Reader
 from ._request import RequestTemplate
 from ._session import Session
 from ._statistics import StreamStatistics
+from ._surroundings import Surroundings
 from ._wakeup import Latch
 
 FAIR_SHARE = 32
@@ -55,6 +56,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         template: RequestTemplate,
         connection: Connection,
         decode: Decode[T] | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.url: Final = plan.url
         """The URL that was asked for; ``response.url`` is where redirects led."""
@@ -66,7 +68,9 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             plan.rules, last_event_id=plan.last_event_id, chance=random.random, on_status=self._on_status
         )
         self._mailbox = Mailbox(plan.buffer)
-        self._reader = Reader(self._session, template, connection, self._mailbox, plan, self.number)
+        self._reader = Reader(
+            self._session, template, connection, self._mailbox, plan, self.number, surroundings
+        )
         self._last_event_id = plan.last_event_id
         # The batch that is being handed out, and the last event ID after it.
         self._pending: Iterator[ServerSentEvent] = iter(())
@@ -293,7 +297,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
     @property
     def next_attempt_in(self) -> float | None:
         """Seconds until the next attempt; None where none is being waited for."""
-        at = self._reader.next_attempt_at
+        at = self._reader.steering.next_attempt_at
         # Rounded: a moment plus a delay, minus the moment, is not quite the delay.
         return None if at is None else max(0.0, round(at - anyio.current_time(), 6))
 
@@ -327,10 +331,40 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
 
     # --- steering ---
 
+    def pause(self, mode: PauseMode | None = None) -> None:
+        """Hold the stream, and be ``paused``, until ``resume`` is called.
+
+        From any task, in any status, any number of times; nothing happens to a stream that is over. What was
+        received is still handed out, and ``timeouts.total`` goes on.
+
+        Args:
+            mode: What becomes of the connection, or of the attempt to get one. ``"close"`` ends it: resuming
+                connects again, with the last event ID. ``"hold"`` keeps it and reads no more, so that TCP
+                holds the server back; ``idle`` and ``first_event`` rest; what the server did meanwhile is
+                found on resuming. By default it is closed where the request may be sent again (see
+                ``resend``), else held. Of a stream that is paused already, ``"close"`` ends what is held.
+
+        Raises:
+            InvalidRequest: There is no such mode; or it is ``"close"``, and this may not be sent again.
+        """
+        self._check_pause(mode)
+        if not self._has_ended:
+            self._reader.steering.pause(mode)
+
+    def resume(self) -> None:
+        """Go on after ``pause``: at once, with the connection that was held, or with a new one.
+
+        From any task, in any status, any number of times. A new connection comes not closer than 0.1 s to the
+        attempt before. A stream that pauses while hidden (see ``visibility``) goes on once it is shown, too.
+        """
+        if not self._has_ended:
+            self._reader.steering.resume()
+
     def reconnect_now(self) -> None:
         """Make the next attempt now: cut a wait short, or give up a connection for a new one.
 
-        Not closer than 0.1 s to the attempt before; while an attempt is under way, nothing happens.
+        Not closer than 0.1 s to the attempt before; while an attempt is under way, or it is paused, nothing
+        happens.
 
         Raises:
             InvalidRequest: There is a connection, and its request may not be sent again (see ``resend``).
@@ -338,7 +372,7 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         """
         if self._has_ended:
             raise anyio.ClosedResourceError("the event stream is over: open another one")
-        self._reader.reconnect()
+        self._reader.steering.reconnect()
 
     async def aclose(self) -> None:
         """End the stream: its connection is closed, a loop that reads it ends in order.
@@ -350,6 +384,12 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
         await checkpoint()
 
     # --- its lifetime ---
+
+    def _check_pause(self, mode: PauseMode | None) -> None:
+        if mode is not None:
+            check_choice("mode", mode, ("close", "hold"))
+        if not self._has_ended:
+            self._session.check_pause(mode)
 
     def _start(self, task_group: TaskGroup) -> None:
         """Start the reader."""

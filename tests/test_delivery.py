@@ -113,9 +113,9 @@ async def test_what_is_put_after_the_end_is_dropped(end: Callable[[Mailbox], Non
 
 async def test_what_is_put_where_nobody_takes_is_dropped() -> None:
     mailbox = Mailbox(1)
-    mailbox._receive.close()
-    assert mailbox.put_nowait(batch(0))
     mailbox.discard()
+    assert mailbox.put_nowait(batch(0))
+    assert mailbox.is_empty
 
 
 # --- waiting ---

@@ -23,8 +23,9 @@ from anysse import (
     StreamStatus,
     StreamTimeout,
 )
+from anysse._options import PauseMode
 from anysse._retry import RetryPolicy
-from anysse._session import Connect, Rules, Session, Stop, Wait
+from anysse._session import Connect, Rest, Rules, Session, Stop, Wait
 
 STEADY = ExponentialBackoff(jitter=0)
 """The default policy, without chance."""
@@ -816,19 +817,23 @@ def test_nothing_begins_after_the_end(end: str) -> None:
         lambda: life.opened(life.now),
         life.ended,
         lambda: life.failed(StreamDropped(), life.now),
-        life.pause,
     ]
     for event in events:
         with pytest.raises(RuntimeError, match="cannot become"):
             event()
         assert life.status is before
+    modes: list[PauseMode | None] = [None, "close", "hold"]
+    for mode in modes:
+        life.pause(mode)
+        assert not life.is_held
+        life.let_go()
+        assert life.status is before
 
 
-@pytest.mark.parametrize("act", ["pause", "restart", "ended", "failed", "opened", "finished", "broken"])
+@pytest.mark.parametrize("act", ["restart", "ended", "failed", "opened", "finished", "broken"])
 def test_nothing_befalls_a_stream_that_has_not_begun(act: str) -> None:
     life = Life()
     acts: dict[str, Callable[[], object]] = {
-        "pause": life.pause,
         "restart": lambda: life.restart(life.now),
         "ended": life.ended,
         "failed": life.fail,
@@ -891,6 +896,97 @@ def test_a_wait_can_be_paused() -> None:
     assert life.resume(life.now + 1) == Connect()
 
 
+def test_what_a_pause_gives_up_rests_until_it_is_resumed() -> None:
+    life = Life().open().take()
+    life.pause()
+    assert (life.is_paused, life.is_held) == (True, False)
+    assert life.given_up(life.now) == Rest()
+    assert (life.retry_count, life.last_error) == (0, None)
+
+
+@pytest.mark.parametrize("mode", [None, "close", "hold"])
+def test_a_stream_can_be_paused_before_it_begins(mode: PauseMode | None) -> None:
+    life = Life()
+    life.pause(mode)
+    assert life.start(life.now) == Rest()
+    assert not life.is_held
+    assert life.resume(life.now) == Connect()
+
+
+@pytest.mark.parametrize("mode", [None, "close", "hold"])
+def test_a_wait_that_is_paused_does_not_end(mode: PauseMode | None) -> None:
+    life = Life().begin()
+    life.fail()
+    life.pause(mode)
+    assert (life.waited(life.now + 99), life.is_held) == (Rest(), False)
+
+
+@pytest.mark.parametrize("mode", [None, "hold"])
+def test_what_may_not_be_sent_again_is_held_and_goes_on_where_it_was(mode: PauseMode | None) -> None:
+    for life in (Life(kind="reply").begin("POST"), Life(kind="reply").open("POST")):
+        before = life.status
+        life.pause(mode)
+        assert (life.status, life.is_held) == (StreamStatus.PAUSED, True)
+        life.let_go()
+        assert (life.status, life.is_held) == (before, False)
+
+
+def test_what_may_be_sent_again_is_held_at_the_users_word() -> None:
+    life = Life().open()
+    life.pause("hold")
+    assert life.is_held
+    life.pause()
+    assert life.is_held
+    life.pause("close")
+    assert (life.status, life.is_held) == (StreamStatus.PAUSED, False)
+    life.pause("hold")  # what is given up stays so
+    life.let_go()
+    assert (life.status, life.is_held) == (StreamStatus.PAUSED, False)
+
+
+def test_what_is_held_and_may_not_be_sent_again_is_not_given_up() -> None:
+    life = Life(kind="reply").open("POST")
+    life.pause()
+    with pytest.raises(InvalidRequest, match="resend"):
+        life.pause("close")
+    assert life.is_held
+
+
+def test_the_done_event_may_be_there_as_it_is_held() -> None:
+    life = done_life()
+    life.pause()
+    assert life.is_held
+    assert life.finished() == Stop()
+    assert (life.status, life.is_held) == (StreamStatus.COMPLETED, False)
+
+
+def test_a_connection_that_was_given_up_was_good_until_then() -> None:
+    life = Life(retry=ExponentialBackoff(reset_after=30.0)).begin()
+    life.again(life.fail()).opened(life.now)
+    life.now += 31
+    life.pause()
+    assert life.retry_count == 1
+    life.given_up(life.now)
+    assert life.retry_count == 0
+
+
+def test_a_pause_is_no_time_spent_failing() -> None:
+    failures: list[Failure] = []
+
+    def retry(failure: Failure) -> float:
+        failures.append(failure)
+        return 1.0
+
+    life = Life(retry=retry).begin()
+    life.fail()
+    life.pause()
+    life.now += 3600
+    life.resume(life.now)
+    life.now += 2
+    life.fail()
+    assert [failure.elapsed for failure in failures] == [0.0, 2.0]
+
+
 def test_a_restart_is_no_failure() -> None:
     life = Life().open().take()
     life.now += 5
@@ -917,14 +1013,14 @@ def test_a_refused_restart_names_the_argument_that_would_allow_it(resend: str) -
 def test_what_may_not_be_sent_again_is_not_cut(act: str) -> None:
     life = Life(kind="reply").open("POST")
     with pytest.raises(InvalidRequest, match="resend"):
-        life.pause() if act == "pause" else life.restart(life.now)
+        life.pause("close") if act == "pause" else life.restart(life.now)
     assert life.status is StreamStatus.CONNECTED
 
 
 def test_a_request_on_its_way_is_not_cut_where_it_may_not_be_sent_again() -> None:
     life = Life(kind="reply").begin("POST")
     with pytest.raises(InvalidRequest, match="resend"):
-        life.pause()
+        life.pause("close")
     assert life.status is StreamStatus.CONNECTING
 
 
@@ -1008,7 +1104,7 @@ def test_a_restart_after_the_done_event_is_refused_for_that_event() -> None:
 def test_nothing_is_sent_again_after_the_done_event(resend: str) -> None:
     life = done_life(resend=resend)
     assert not life.may_restart
-    for act in (life.pause, life.check_restart, lambda: life.restart(life.now)):
+    for act in (lambda: life.pause("close"), life.check_restart, lambda: life.restart(life.now)):
         with pytest.raises(InvalidRequest, match="its event came"):
             act()
     assert life.status is StreamStatus.CONNECTED

@@ -24,7 +24,7 @@ from anysse import (
     StreamTimeout,
 )
 from anysse._retry import MIN_DELAY
-from anysse._session import Connect, Rules, Session, Step, Wait
+from anysse._session import Connect, Rest, Rules, Session, Step, Wait
 
 S = StreamStatus
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -74,6 +74,7 @@ rules = st.builds(
 )
 at_times = st.sampled_from([False, False, False, True])
 seldom = st.sampled_from([False] * 15 + [True])
+pause_modes = st.sampled_from([None, None, "close", "hold"])
 retry_afters = st.none() | st.floats(0, 300) | st.floats(0, 2000)
 not_sent = st.builds(ConnectError) | st.builds(StreamTimeout, st.sampled_from(["pool", "connect"]))
 statuses = st.builds(
@@ -117,6 +118,8 @@ class SessionMachine(RuleBasedStateMachine):
         self.starts: list[float] = []
         self.due = now
         self.is_sent = False  # the request of this attempt
+        self.is_at_rest = True  # nothing is under way
+        self.held: StreamStatus | None = None
         self.is_ended = False
         self.is_done = False
         self.delivered = False
@@ -133,20 +136,27 @@ class SessionMachine(RuleBasedStateMachine):
 
     def took(self, step: Step) -> None:
         assert not self.is_ended, "a step after the end"
-        assert not self.is_done or not isinstance(step, Connect | Wait), "an attempt after the done event"
+        assert not self.is_done or not isinstance(step, Connect | Wait | Rest), (
+            "an attempt after the done event"
+        )
         if isinstance(step, Connect):
             assert self.session.status is S.CONNECTING
             assert self.may_send, "a prompt was sent twice"
             if self.starts:
                 assert self.now >= self.starts[-1] + MIN_DELAY
+            assert self.is_at_rest, "two attempts at once"
             self.starts.append(self.now)
-            self.is_sent = False
+            self.is_sent = self.is_at_rest = False
             assert self.session.attempts == len(self.starts)
         elif isinstance(step, Wait):
             assert self.session.status is S.WAITING
             assert 0 <= step.delay < float("inf")
+            self.is_at_rest = True
             self.due = self.now + step.delay
             assert self.due >= self.starts[-1] + MIN_DELAY
+        elif isinstance(step, Rest):
+            assert self.session.status is S.PAUSED
+            self.is_at_rest = True
         else:
             assert self.session.is_over
             self.is_ended = True
@@ -227,7 +237,7 @@ class SessionMachine(RuleBasedStateMachine):
                 *(self.be_done, self.mark_done, self.pause, self.restart),
             ],
             S.WAITING: [self.wait, self.wait, self.wait, self.pause],
-            S.PAUSED: [self.resume, self.resume, self.pause],
+            S.PAUSED: [self.come_to_rest, self.resume, self.resume, self.pause],
         }[self.session.status]
         is_last = self.session.status is not S.IDLE and data.draw(seldom)
         ends = [self.break_down, self.close] if is_last else []
@@ -303,20 +313,36 @@ class SessionMachine(RuleBasedStateMachine):
             self.now = min(self.due, self.now + draw(st.floats(0, 1)))
         self.took(self.session.waited(self.now))
 
-    def resume(self, draw: Draw) -> None:
-        self.took(self.session.resume(self.now))
-
     def pause(self, draw: Draw) -> None:
-        before = self.session.status
-        may_pause = before in (S.WAITING, S.PAUSED) or self.session.may_restart
-        if may_pause:
-            self.session.pause()
-            if before is S.CONNECTED or (before is S.CONNECTING and self.is_sent):
-                self.lost(None)
-        else:
+        before, mode = self.session.status, draw(pause_modes)
+        is_under_way = before in (S.CONNECTING, S.CONNECTED)
+        if mode == "close" and (is_under_way or self.held) and not self.session.may_restart:
             with pytest.raises(InvalidRequest):
-                self.session.pause()
-        assert self.session.status is (S.PAUSED if may_pause else before)
+                self.session.pause(mode)
+            assert self.session.status is before
+            return
+        if is_under_way:
+            self.held = before if mode == "hold" or not self.session.may_restart else None
+        elif mode == "close":
+            self.held = None
+        self.session.pause(mode)
+        assert self.session.is_held == (self.held is not None)
+        if self.held is None and is_under_way and (before is S.CONNECTED or self.is_sent):
+            self.lost(None)
+
+    def come_to_rest(self, draw: Draw) -> None:
+        """What is given up is gone; what is held may be found not to have been sent."""
+        if not self.session.is_held and not self.is_at_rest:
+            self.took(self.session.given_up(self.now))
+
+    def resume(self, draw: Draw) -> None:
+        if self.held is not None:
+            self.session.let_go()
+            assert self.session.status is self.held
+            self.held = None
+        else:
+            self.come_to_rest(draw)
+            self.took(self.session.resume(self.now))
 
     def restart(self, draw: Draw) -> None:
         before = self.session.retry_count

@@ -120,11 +120,39 @@ def test_after_the_first_event_only_silence_counts() -> None:
 def test_a_consumer_that_is_slow_is_no_silence() -> None:
     async def main() -> None:
         connection = Read(idle=16.0)
-        connection.watch.rest()
+        connection.watch.rest(anyio.current_time())
         assert connection.borne == math.inf
         await anyio.sleep(1000.0)
         connection.watch.move(anyio.current_time())
         assert connection.borne == 17.0
+
+    in_virtual_time(main)
+
+
+def test_the_time_for_the_first_event_rests_as_well() -> None:
+    async def main() -> None:
+        connection = Read(first_event=10.0)
+        await anyio.sleep(4.0)
+        for _ in range(2):
+            connection.watch.rest(anyio.current_time())
+            await anyio.sleep(50.0)
+            connection.watch.rest(anyio.current_time())  # for another reason
+            await anyio.sleep(50.0)
+            connection.watch.move(anyio.current_time())
+            assert connection.borne == 6.0
+        assert connection.watch.phase == "first_event"
+
+    in_virtual_time(main)
+
+
+def test_nor_does_the_first_event_have_less_time_for_it() -> None:
+    async def main() -> None:
+        connection = Read(first_event=30.0)
+        for _ in range(2):  # the consumer is slow, and pauses
+            connection.watch.rest(anyio.current_time())
+            await anyio.sleep(100.0)
+        connection.watch.move(anyio.current_time())
+        assert connection.borne == 30.0
 
     in_virtual_time(main)
 
@@ -136,7 +164,9 @@ def test_a_consumer_that_is_slow_is_no_silence() -> None:
 def test_a_connection_that_is_probed_has_so_long_to_show_life(cadence: Cadence | None) -> None:
     async def main() -> None:
         connection = Read(idle=None if cadence else 100.0, cadence=cadence)
+        assert not connection.watch.is_probing
         connection.watch.probe(anyio.current_time(), 5.0)
+        assert connection.watch.is_probing
         assert await connection.silence() == 5.0
         assert facts(connection.watch.expired()) == ("idle", 5.0)
 
@@ -151,6 +181,7 @@ def test_one_that_shows_life_is_as_before() -> None:
         connection.watch.probe(anyio.current_time(), 5.0)
         await connection.beat(0.1)
         assert connection.borne == 17.0
+        assert not connection.watch.is_probing
 
     in_virtual_time(main)
 
@@ -258,7 +289,7 @@ def test_a_slow_consumer_makes_no_silence() -> None:
     async def main() -> None:
         cadence = heard(*[20.0] * 12)
         connection = Read(cadence=cadence)
-        connection.watch.rest()
+        connection.watch.rest(anyio.current_time())
         await anyio.sleep(500.0)
         connection.watch.move(anyio.current_time())
         await connection.beat(5.0)
