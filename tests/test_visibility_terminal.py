@@ -1,9 +1,11 @@
 """A terminal's Ctrl-Z: hidden before the process stops, shown once it goes on, everything put back."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
@@ -12,11 +14,15 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.lowlevel import checkpoint
 
 import anysse
 from anysse import Visibility, _terminal_visibility, terminal_visibility
+from anysse.testing import Connection, Script
+from anysse.testing import SocketServer as Server
 from tests.conftest import is_importable
+from tests.server import event_stream, held, serve
 
 SIGTSTP = getattr(signal, "SIGTSTP", 0)
 DEADLINE = 60.0
@@ -88,9 +94,7 @@ async def test_a_stop_hides_and_going_on_shows_any_number_of_times(stops: list[A
             assert signal.getsignal(SIGTSTP) == ours
 
 
-async def test_the_loop_runs_between_hiding_and_the_stop(
-    stops: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_loop_runs_between_hiding_and_the_stop(stops: list[Any]) -> None:
     closed: list[int] = []
 
     async def close() -> None:
@@ -167,7 +171,10 @@ async def test_a_handler_of_yours_is_called_in_place_of_stopping_and_put_back() 
         changes = Changes(visibility)
         ctrl_z()
         await changes.until(False, True)
+        for _ in range(10):  # in which the event loop would hear of it again
+            await checkpoint()
         assert called == [SIGTSTP]
+        assert changes.seen == [False, True]
     assert signal.getsignal(SIGTSTP) is handler
 
 
@@ -217,6 +224,22 @@ async def test_a_group_of_the_block_leaves_as_one() -> None:
     assert caught.value.exceptions == (error,)
 
 
+async def enter() -> None:
+    async with terminal_visibility():
+        pass
+
+
+async def test_one_at_a_time_has_the_signal(stops: list[Any]) -> None:
+    for _ in range(2):
+        async with terminal_visibility() as visibility:
+            with pytest.raises(RuntimeError, match="share what it gave"):
+                await enter()
+            changes = Changes(visibility)
+            ctrl_z()
+            await changes.until(False, True)
+    assert stops == [signal.SIG_DFL] * 2
+
+
 async def stop_and_wait() -> None:
     async with terminal_visibility():
         ctrl_z()
@@ -235,10 +258,6 @@ async def test_an_exception_of_your_handler_leaves_from_the_block() -> None:
 
 async def test_another_thread_is_told_that_it_is_one(anyio_backend: tuple[str, dict[str, Any]]) -> None:
     name, options = anyio_backend
-
-    async def enter() -> None:
-        async with terminal_visibility():
-            raise AssertionError
 
     def run() -> None:
         with pytest.raises(RuntimeError, match="main thread"):
@@ -323,3 +342,124 @@ def test_what_sigstop_stops_was_never_hidden() -> None:
         assert line_of(process) == "False"
         process.send_signal(signal.SIGCONT)
         assert line_of(process) == "True"
+
+
+# --- the command, at a shell ---
+
+
+CTRL_C, CTRL_Z = b"\x03", b"\x1a"
+
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+class Terminal:
+    """Where somebody types, and reads what is shown."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.shown = ""
+
+    def type(self, keys: bytes | str) -> None:
+        os.write(self._fd, keys if isinstance(keys, bytes) else f"{keys}\n".encode())
+
+    def read_until(self, text: str) -> str:
+        """Read on until this is shown; give what was shown until then."""
+        while text not in self.shown:
+            try:
+                data = os.read(self._fd, 65536)
+            except OSError:  # as Linux says the end
+                data = b""
+            assert data, f"the shell was killed, or ended; shown was {self.shown!r}"
+            self.shown += data.decode()
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+
+@contextmanager
+def shell() -> Iterator[Terminal]:
+    """Run a shell with job control. Its end is a hangup for all that it started, stopped or not."""
+    master, slave = os.openpty()
+    environment = {**os.environ, "PS1": "ready> ", "ENV": "", "TERM": "dumb", "LC_ALL": "C", "no_proxy": "*"}
+    command = [sys.executable, "-c", IN_A_TERMINAL, "sh", "-i"]
+    with subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment
+    ) as process:
+        os.close(slave)
+        alarm = Timer(DEADLINE, process.kill)
+        alarm.start()
+        try:
+            yield Terminal(master)
+        finally:
+            alarm.cancel()
+            alarm.join()
+            process.kill()
+            os.close(master)
+
+
+@contextmanager
+def scripted(*scripts: Script) -> Iterator[tuple[Server, BlockingPortal]]:
+    """Serve from another thread: this one waits for a terminal."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(*scripts)) as server:
+        yield server, portal
+
+
+def command(*arguments: str) -> str:
+    return shlex.join([sys.executable, "-W", "error", "-m", "anysse", *arguments])
+
+
+async def all_closed(server: Server) -> None:
+    with anyio.fail_after(DEADLINE):
+        await server.all_closed()
+
+
+@backends
+def test_the_command_hangs_up_while_it_is_stopped_and_resumes(backend: str) -> None:
+    scripts = held("id: 1\ndata: one\n\n", "id: 2\ndata: two\n\n"), held("id: 3\ndata: three\n\n")
+    with scripted(*scripts) as (server, portal), shell() as terminal:
+        terminal.read_until("ready> ")
+        terminal.type(command(server.url, "--backend", backend))
+        terminal.read_until("two\r\n")
+        terminal.type(CTRL_Z)
+        terminal.read_until("Stopped")
+        terminal.read_until("ready> ")
+        portal.call(all_closed, server)
+        assert len(server.requests) == 1
+        terminal.type("fg")
+        shown = terminal.read_until("three\r\n")
+        assert "one" not in shown
+        assert "two" not in shown
+        assert server.requests[1].headers["last-event-id"] == "2"
+        terminal.type(CTRL_C)
+        terminal.read_until("ready> ")
+        terminal.type("echo code=$?")
+        terminal.read_until("code=130")
+    assert len(server.requests) == 2
+
+
+def test_the_command_holds_what_may_not_be_sent_again() -> None:
+    may_go_on = threading.Event()
+
+    async def reply(connection: Connection) -> None:
+        await event_stream(connection, "data: one\n\n")
+        await connection.wait(may_go_on)
+        await connection.send("data: two\n\n")
+
+    with scripted(reply) as (server, _), shell() as terminal:
+        terminal.read_until("ready> ")
+        terminal.type(command(server.url, "--data", "x"))
+        terminal.read_until("one\r\n")
+        terminal.type(CTRL_Z)
+        terminal.read_until("Stopped")
+        terminal.read_until("ready> ")
+        assert server.open_connections == 1
+        may_go_on.set()
+        terminal.type("fg")
+        terminal.read_until("two\r\n")
+        terminal.read_until("ready> ")
+        terminal.type("echo code=$?")
+        terminal.read_until("code=0")
+    assert len(server.requests) == 1

@@ -1,7 +1,8 @@
 """``anysse URL``: opens the stream that the options describe, and prints what comes."""
 
+import threading
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, final
 
 import anysse
@@ -45,7 +46,10 @@ async def read(options: ReadOptions, output: Output) -> int:
     left = options.max_events
     with logging_to_stderr(options.verbosity):
         try:
-            async with _opened(options, printer.comment) as events:
+            async with (
+                _job() as visibility,
+                _opened(options, printer.comment, visibility) as events,
+            ):
                 async for event in events:
                     printer.event(event)
                     await output.drain()
@@ -59,8 +63,15 @@ async def read(options: ReadOptions, output: Output) -> int:
     return OK
 
 
+def _job() -> AbstractAsyncContextManager[anysse.Visibility]:
+    """Tell when the shell stops this job; in a thread, as tests have it, nobody can."""
+    if threading.current_thread() is threading.main_thread():
+        return anysse.terminal_visibility()
+    return nullcontext(anysse.Visibility())
+
+
 def _opened(
-    options: ReadOptions, on_comment: Callable[[str], object]
+    options: ReadOptions, on_comment: Callable[[str], object], visibility: anysse.Visibility
 ) -> AbstractAsyncContextManager[anysse.EventStream]:
     try:
         return anysse.open_stream(
@@ -74,6 +85,7 @@ def _opened(
             resend=options.resend,
             done=options.done,
             on_comment=on_comment if options.comments else None,
+            visibility=visibility,
             observers=[] if options.verbosity else [_Notes()],
         )
     except anysse.InvalidRequest as error:
