@@ -1,6 +1,11 @@
-"""When a connection is given up for its silence; on virtual time, with a scope and nothing else."""
+"""When a connection is given up for its silence; on virtual time, most with a scope and nothing else."""
 
 import math
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from types import ModuleType
+from typing import Any
 
 import anyio
 import pytest
@@ -9,7 +14,7 @@ import anysse
 from anysse import InvalidRequest, Timeouts
 from anysse._cadence import FLOOR, SHORTEST, Cadence
 from anysse._silence import SilenceWatch
-from tests.streams import in_virtual_time
+from tests.streams import Answer, Recorder, held_stream, in_virtual_time, memory_client, stream_of
 
 
 class Read:
@@ -341,6 +346,53 @@ def test_a_cadence_hears_twice_a_second_at_most_until_it_has_a_rhythm() -> None:
         assert connection.watch.moves_at == anyio.current_time() + SHORTEST
 
     in_virtual_time(main)
+
+
+# --- a stream ---
+
+
+def beating(*silences: float) -> Answer:
+    """Give an answer whose server sends a comment after each of these, and then vanishes."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"id: 7\ndata: 1\n\n"
+        for silence in silences:
+            await anyio.sleep(silence)
+            yield b":\n"
+
+    return held_stream(parts())  # type: ignore[arg-type]
+
+
+def test_a_stream_whose_server_vanished_goes_on_with_another_connection(library: ModuleType) -> None:
+    async def main() -> None:
+        recorder, began = Recorder(), anyio.current_time()
+        client = memory_client(library, beating(*[15.0] * 20), stream_of(b"data: 2\n\n"))
+        async with client, auto(client, observers=[recorder]) as events:
+            assert [(await events.receive()).data for _ in range(2)] == ["1", "2"]
+            assert 345.0 < anyio.current_time() - began < 352.0
+        (failure,) = recorder.of(anysse.AttemptFailed)
+        assert isinstance(failure.error, anysse.StreamTimeout)
+        assert facts(failure.error) == ("idle", 45.0)
+        assert client.sent[1].headers["Last-Event-ID"] == "7"
+
+    in_virtual_time(main)
+
+
+def test_a_stream_without_a_rhythm_may_be_silent_for_days(library: ModuleType) -> None:
+    async def main() -> None:
+        rng = random.Random(8)
+        silences = [rng.expovariate(1 / 3600) for _ in range(100)]
+        client = memory_client(library, beating(*silences))
+        async with client, auto(client) as events:
+            await anyio.sleep(sum(silences) + 86_400.0)
+            assert events.status == "connected"
+
+    in_virtual_time(main)
+
+
+def auto(client: Any, **options: Any) -> AbstractAsyncContextManager[anysse.EventStream]:
+    timeouts = Timeouts(idle="auto")
+    return anysse.open_stream("http://h/", client=client, timeouts=timeouts, **options)
 
 
 # --- the option ---
