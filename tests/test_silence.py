@@ -14,7 +14,7 @@ import anysse
 from anysse import InvalidRequest, Timeouts
 from anysse._cadence import FLOOR, SHORTEST, Cadence
 from anysse._silence import SilenceWatch
-from tests.streams import Answer, Recorder, held_stream, in_virtual_time, memory_client, stream_of
+from tests.streams import Answer, Recorder, in_virtual_time, memory_client, stream_of
 
 
 class Read:
@@ -360,7 +360,7 @@ def beating(*silences: float) -> Answer:
             await anyio.sleep(silence)
             yield b":\n"
 
-    return held_stream(parts())  # type: ignore[arg-type]
+    return Answer(parts=parts(), after=anyio.sleep_forever)
 
 
 def test_a_stream_whose_server_vanished_goes_on_with_another_connection(library: ModuleType) -> None:
