@@ -88,11 +88,6 @@ class Timeouts:
             return FEED_IDLE if kind == "feed" else None
         return None if self.idle == "auto" else self.idle
 
-    @property
-    def is_idle_learnt(self) -> bool:
-        """Whether each stream learns its idle timeout."""
-        return self.idle == "auto"
-
 
 def _check_word(value: str) -> None:
     if value not in ("default", "auto"):

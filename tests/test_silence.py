@@ -400,9 +400,8 @@ def auto(client: Any, **options: Any) -> AbstractAsyncContextManager[anysse.Even
 
 def test_auto_is_learnt_and_no_number_of_seconds() -> None:
     timeouts = Timeouts(idle="auto")
-    assert timeouts.is_idle_learnt
+    assert timeouts.idle == "auto"
     assert (timeouts.idle_of("feed"), timeouts.idle_of("reply")) == (None, None)
-    assert not any(Timeouts(idle=idle).is_idle_learnt for idle in ("default", None, 5.0))
 
 
 @pytest.mark.parametrize("word", ["Auto", "", "none", "1"])
