@@ -1,0 +1,459 @@
+"""What goes on around streams: the machine's network comes and goes, and the machine sleeps and wakes."""
+# ruff: noqa: SIM117 - a client, and a stream in it: two lines read better than one.
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import anyio
+import pytest
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+import anysse
+from anysse import StreamStatus, Timeouts
+from anysse._sleep import time_asleep
+from anysse._steering import NETWORK_FLOOR, PROBE_GRACE
+from anysse._surroundings import SLEEP_CHECK
+from anysse.network import NetworkChange
+from tests.server import held, serve
+from tests.streams import (
+    Answer,
+    Recorder,
+    Tap,
+    held_stream,
+    in_virtual_time,
+    memory_client,
+    stream_of,
+    turns,
+)
+
+URL = "http://a.test/"
+SLOW = anysse.ExponentialBackoff(initial=30.0, jitter=0, max_connect_retries=None)
+LOOPBACK = frozenset({"127.0.0.1"})
+
+
+class Machine:
+    """The machine of a test: its network, and its sleep."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+        self.watches = 0
+        self._watchers: list[MemoryObjectSendStream[NetworkChange]] = []
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[MemoryObjectReceiveStream[NetworkChange]]:
+        self.watches += 1
+        send, receive = anyio.create_memory_object_stream[NetworkChange](100)
+        self._watchers.append(send)
+        try:
+            with send, receive:
+                yield receive
+        finally:
+            self._watchers.remove(send)
+            self.watches -= 1
+
+    def change(self, *, lost: frozenset[str] = frozenset(), is_back: bool = False) -> None:
+        gained = frozenset({"192.0.2.7"}) if is_back else frozenset[str]()
+        for watcher in self._watchers:
+            watcher.send_nowait(NetworkChange(gained=gained, lost=lost, is_back=is_back))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+    monkeypatch.setattr("anysse._surroundings.watch", made.watch)
+    monkeypatch.setattr("anysse._surroundings.time_asleep", lambda: made.slept)
+    return made
+
+
+def following(client: Any, **options: Any) -> Any:
+    return anysse.open_stream(URL, **{"client": client, "network": True, "retry": SLOW, **options})
+
+
+async def take(events: "anysse.EventStream", count: int) -> list[str]:
+    with anyio.fail_after(10):
+        return [(await events.receive()).data for _ in range(count)]
+
+
+# --- the network comes back ---
+
+
+def test_a_stream_that_waits_tries_at_once_as_the_network_comes_back(
+    library: ModuleType, machine: Machine
+) -> None:
+    async def main() -> None:
+        answers = [stream_of(b"retry: 60000\nid: 7\ndata: x\n\n"), held_stream(b"data: y\n\n")]
+        async with memory_client(library, *answers) as client:
+            async with following(client) as events:
+                assert await take(events, 1) == ["x"]
+                await anyio.sleep(5)
+                machine.change(lost=frozenset({"192.0.2.1"}))
+                await anyio.sleep(5)
+                assert events.status is StreamStatus.WAITING
+                began = anyio.current_time()
+                machine.change(is_back=True)
+                assert await take(events, 1) == ["y"]
+                assert anyio.current_time() == began
+        assert client.sent[1].headers["last-event-id"] == "7"
+
+    in_virtual_time(main)
+
+
+def test_a_network_that_flaps_makes_no_storm(library: ModuleType, machine: Machine) -> None:
+    async def main() -> None:
+        times = []
+
+        async def refuse(request: Any) -> Answer:
+            times.append(anyio.current_time())
+            return Answer(status=503)
+
+        answers = [stream_of(b"data: x\n\n"), *[refuse] * 60]
+        async with memory_client(library, *answers) as client:
+            async with following(client) as events:
+                assert await take(events, 1) == ["x"]
+                began = anyio.current_time()
+                while anyio.current_time() < began + 10:
+                    await anyio.sleep(0.05)
+                    machine.change(is_back=True)
+                assert 15 <= len(times) <= 1 + 10 / NETWORK_FLOOR
+                gaps = [after - before for before, after in pairwise(times)]
+                assert min(gaps) == pytest.approx(NETWORK_FLOOR, abs=0.001)
+
+    in_virtual_time(main)
+
+
+def test_a_connection_whose_packets_were_lost_on_the_way_is_begun_anew(
+    library: ModuleType, machine: Machine
+) -> None:
+    async def main() -> None:
+        async def lost(request: Any) -> Answer:
+            return await anyio.sleep_forever()  # type: ignore[return-value]
+
+        answers = [stream_of(b"retry: 1000\ndata: x\n\n"), lost, held_stream(b"data: y\n\n")]
+        async with memory_client(library, *answers) as client:
+            async with following(client) as events:
+                assert await take(events, 1) == ["x"]
+                await events.wait_for(StreamStatus.CONNECTING)
+                await anyio.sleep(0.2)
+                machine.change(is_back=True)  # an attempt that has just begun knows of it
+                await anyio.sleep(3)
+                assert len(client.sent) == 2
+                machine.change(is_back=True)
+                assert await take(events, 1) == ["y"]
+                assert (events.retry_count, events.statistics().retries) == (0, 0)
+
+    in_virtual_time(main)
+
+
+def test_a_prompt_on_its_way_is_not_begun_anew(library: ModuleType, machine: Machine) -> None:
+    async def main() -> None:
+        async def slow(request: Any) -> Answer:
+            await anyio.sleep(20)
+            return stream_of(b"data: x\n\n")
+
+        async with memory_client(library, slow) as client:
+            async with anyio.create_task_group() as tasks:
+
+                async def change() -> None:
+                    await anyio.sleep(5)
+                    machine.change(is_back=True)
+
+                tasks.start_soon(change)
+                async with following(client, method="POST") as events:
+                    assert await take(events, 1) == ["x"]
+        assert len(client.sent) == 1
+
+    in_virtual_time(main)
+
+
+async def test_a_stream_that_is_paused_stays_so(library: ModuleType, machine: Machine) -> None:
+    async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+        async with following(client) as events:
+            for mode in ("hold", "close"):
+                events.pause(mode)
+                machine.change(is_back=True)
+                await turns(50)
+                assert events.status is StreamStatus.PAUSED
+    assert len(client.sent) == 1
+
+
+async def test_a_connection_that_is_fine_is_left_alone(library: ModuleType, machine: Machine) -> None:
+    async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+        async with following(client) as events:
+            machine.change(is_back=True, lost=LOOPBACK)  # whose address nobody knows here
+            await turns(50)
+            assert events.status is StreamStatus.CONNECTED
+
+
+async def test_nothing_is_watched_unless_it_is_asked_for(library: ModuleType, machine: Machine) -> None:
+    async with memory_client(library, held_stream()) as client:
+        async with anysse.open_stream(URL, client=client):
+            await turns(20)
+            assert machine.watches == 0
+
+
+# --- the local address is gone ---
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["own transport", "httpx's"])
+async def test_a_connection_whose_local_address_is_gone_is_made_anew_at_once(
+    library: ModuleType, machine: Machine, is_ours: bool
+) -> None:
+    async with serve(held("id: 7\ndata: x\n\n"), held("data: y\n\n")) as server:
+        transport = anysse.StreamingTransport() if is_ours else library.AsyncHTTPTransport()
+        async with library.AsyncClient(transport=transport, timeout=5) as client:
+            recorder = Recorder()
+            async with anysse.open_stream(
+                server.url, client=client, network=True, retry=SLOW, observers=[recorder]
+            ) as events:
+                assert await take(events, 1) == ["x"]
+                machine.change(lost=frozenset({"192.0.2.1"}), is_back=True)
+                await turns(50)
+                assert events.status is StreamStatus.CONNECTED
+                machine.change(lost=LOOPBACK)
+                assert await take(events, 1) == ["y"]
+                assert (events.retry_count, events.last_error) == (0, None)
+        assert server.requests[1].headers["last-event-id"] == "7"
+        assert recorder.of(anysse.AttemptFailed) == []
+
+
+async def test_a_prompt_whose_local_address_is_gone_is_an_error_at_once(machine: Machine) -> None:
+    async with serve(held("data: x\n\n")) as server:
+        async with anysse.open_stream(server.url, method="POST", network=True) as events:
+            assert await take(events, 1) == ["x"]
+            machine.change(lost=LOOPBACK)
+            with pytest.raises(anysse.StreamDropped, match="given up for a new connection"):
+                await take(events, 1)
+
+
+async def test_what_is_held_is_closed_where_its_local_address_is_gone(machine: Machine) -> None:
+    async with serve(held("id: 7\ndata: x\n\n"), held("data: y\n\n")) as server:
+        async with anysse.open_stream(server.url, network=True) as events:
+            assert await take(events, 1) == ["x"]
+            events.pause("hold")
+            machine.change(lost=LOOPBACK)
+            await server.all_closed()
+            assert events.status is StreamStatus.PAUSED
+            events.resume()
+            assert await take(events, 1) == ["y"]
+
+
+async def test_a_prompt_that_is_held_stays_so_where_its_local_address_is_gone(machine: Machine) -> None:
+    async with serve(held("data: x\n\n")) as server:
+        async with anysse.open_stream(server.url, method="POST", network=True) as events:
+            assert await take(events, 1) == ["x"]
+            events.pause()
+            machine.change(lost=LOOPBACK)
+            await turns(50)
+            assert events.status is StreamStatus.PAUSED
+            assert server.open_connections == 1
+
+
+async def test_what_was_received_is_delivered_before_its_connection_is_made_anew(machine: Machine) -> None:
+    parts = [f"id: {number}\ndata: {number}\n\n" for number in range(9)]
+
+    async def second(connection: Any) -> None:
+        await connection.respond(200)
+        for part in parts[int(connection.request.headers["last-event-id"]) + 1 :]:
+            await connection.send(part)
+        await connection.hang()
+
+    async with serve(held(*parts), second) as server:
+        async with anysse.open_stream(server.url, network=True, buffer=1) as events:
+            await turns(100)
+            machine.change(lost=LOOPBACK)
+            await turns(100)
+            assert await take(events, 9) == [str(number) for number in range(9)]
+
+
+# --- the machine sleeps ---
+
+
+def test_a_connection_that_shows_no_life_after_sleep_is_made_anew(
+    library: ModuleType, machine: Machine
+) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        answers = [held_stream(b"id: 7\ndata: x\n\n"), held_stream(b"data: y\n\n")]
+        async with memory_client(library, *answers) as client:
+            async with following(client, observers=[recorder]) as events:
+                assert await take(events, 1) == ["x"]
+                await anyio.sleep(100)
+                began = anyio.current_time()
+                machine.slept += 3600
+                assert (await events.receive()).data == "y"
+                assert anyio.current_time() - began <= SLEEP_CHECK + PROBE_GRACE + 0.1
+                assert (events.retry_count, events.last_error) == (0, None)
+                await anyio.sleep(100)
+        assert client.sent[1].headers["last-event-id"] == "7"
+        assert recorder.of(anysse.AttemptFailed) == []
+
+    in_virtual_time(main)
+
+
+def test_a_connection_that_shows_life_after_sleep_is_kept(library: ModuleType, machine: Machine) -> None:
+    async def main() -> None:
+        tap = Tap()
+        async with memory_client(library, Answer(parts=tap)) as client:
+            async with following(client) as events:
+                await anyio.sleep(50 * SLEEP_CHECK + 1)  # between two looks at the clocks
+                machine.slept += 3600
+                await anyio.sleep(SLEEP_CHECK - 1 + PROBE_GRACE - 0.5)
+                tap.put(b":\n")
+                await anyio.sleep(250)
+                assert events.status is StreamStatus.CONNECTED
+        assert len(client.sent) == 1
+
+    in_virtual_time(main)
+
+
+def test_sleep_cuts_a_wait_short(library: ModuleType, machine: Machine) -> None:
+    async def main() -> None:
+        answers = [stream_of(b"retry: 3600000\ndata: x\n\n"), held_stream(b"data: y\n\n")]
+        async with memory_client(library, *answers) as client:
+            async with following(client) as events:
+                assert await take(events, 1) == ["x"]
+                await anyio.sleep(10)
+                machine.slept += 60
+                began = anyio.current_time()
+                assert await take(events, 1) == ["y"]
+                assert anyio.current_time() - began <= SLEEP_CHECK
+
+    in_virtual_time(main)
+
+
+def test_a_prompt_is_not_given_up_for_sleep(library: ModuleType, machine: Machine) -> None:
+    async def main() -> None:
+        async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+            async with following(client, method="POST") as events:
+                assert await take(events, 1) == ["x"]
+                machine.slept += 3600
+                await anyio.sleep(100)
+                assert events.status is StreamStatus.CONNECTED
+
+    in_virtual_time(main)
+
+
+def test_a_slow_consumer_is_not_taken_for_a_dead_connection_after_sleep(
+    library: ModuleType, machine: Machine
+) -> None:
+    async def main() -> None:
+        parts = [f"data: {number}\n\n".encode() for number in range(5)]
+        async with memory_client(library, held_stream(*parts)) as client:
+            async with following(client, buffer=1) as events:
+                await anyio.sleep(1)
+                machine.slept += 3600
+                await anyio.sleep(100)
+                assert await take(events, 5) == list("01234")
+                assert events.status is StreamStatus.CONNECTED
+
+    in_virtual_time(main)
+
+
+def test_less_than_a_second_is_no_sleep(library: ModuleType, machine: Machine) -> None:
+    async def main() -> None:
+        async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+            async with following(client) as events:
+                for _ in range(60):
+                    machine.slept += 0.9
+                    await anyio.sleep(1.5 * SLEEP_CHECK)
+                assert events.status is StreamStatus.CONNECTED
+
+    in_virtual_time(main)
+
+
+def test_how_long_the_machine_slept_is_what_its_clocks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 <= time_asleep() <= time_asleep() + 1
+    clocks = {11: 4000.0, 12: 1000.0, 13: 900.0, 14: 300.0}
+    names = ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_UPTIME_RAW")
+    for name, number in zip(names, clocks, strict=True):
+        monkeypatch.setattr(time, name, number, raising=False)
+    monkeypatch.setattr(time, "clock_gettime", clocks.__getitem__)
+    assert time_asleep() == 3000.0
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME")
+    assert time_asleep() == 600.0  # as macOS has it
+    monkeypatch.delattr(time, "CLOCK_UPTIME_RAW")
+    assert time_asleep() == 0.0
+
+
+# --- watching itself ---
+
+
+async def test_watching_ends_with_the_stream(library: ModuleType, machine: Machine) -> None:
+    async with memory_client(library, held_stream(), held_stream()) as client:
+        async with following(client):
+            await turns(20)
+            assert machine.watches == 1
+        assert machine.watches == 0
+        async with anyio.create_task_group() as tasks:
+            async with following(client, task_group=tasks) as events:
+                await turns(20)
+                assert machine.watches == 1
+                await events.aclose()
+                assert machine.watches == 0
+
+
+async def test_streams_of_a_client_share_one_watch(library: ModuleType, machine: Machine) -> None:
+    async with serve(*[held("data: x\n\n")] * 6) as server:
+        async with anysse.StreamClient(server.url, method="GET", network=True) as client:
+            requests = [client.start() for _ in range(3)]
+            for request in requests:
+                await request.wait_for(StreamStatus.CONNECTED)
+            assert machine.watches == 1
+            machine.change(lost=LOOPBACK)
+            await server.requested(6)
+            for request in requests:
+                await request.wait_for(StreamStatus.CONNECTED)
+            assert machine.watches == 1
+        assert machine.watches == 0
+
+
+async def test_a_stream_that_ended_is_told_of_nothing(library: ModuleType, machine: Machine) -> None:
+    async with memory_client(library, stream_of(b"data: [DONE]\n\n"), held_stream()) as client:
+        options: dict[str, Any] = {"client": client, "https_only": False, "network": True, "method": "GET"}
+        async with anysse.StreamClient(URL, **options) as manager:
+            await manager.send_request()
+            request = manager.start()
+            await request.wait_for(StreamStatus.CONNECTED)
+            machine.change(is_back=True)
+            await turns(20)
+            assert request.is_connected
+
+
+async def test_a_network_that_cannot_be_watched_breaks_no_stream(
+    library: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @asynccontextmanager
+    async def refused() -> AsyncIterator[None]:
+        raise PermissionError("not in this sandbox")
+        yield
+
+    monkeypatch.setattr("anysse._surroundings.watch", refused)
+    async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+        with caplog.at_level(logging.WARNING, logger="anysse"):
+            async with following(client) as events:
+                assert await take(events, 1) == ["x"]
+                await turns(20)
+                assert events.status is StreamStatus.CONNECTED
+    assert "the network cannot be watched: not in this sandbox" in caplog.text
+
+
+async def test_the_exception_of_a_block_leaves_as_itself(library: ModuleType, machine: Machine) -> None:
+    async with memory_client(library, held_stream(), Answer(status=404)) as client:
+        with pytest.raises(ValueError, match="mine"):
+            async with following(client):
+                raise ValueError("mine")
+        with pytest.raises(anysse.StatusError):
+            async with following(client):
+                raise AssertionError
+
+
+async def test_the_real_network_can_be_followed(library: ModuleType) -> None:
+    async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+        async with following(client, timeouts=Timeouts(idle=60)) as events:
+            assert await take(events, 1) == ["x"]
+            await anyio.wait_all_tasks_blocked()
