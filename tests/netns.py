@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -34,6 +35,7 @@ class Namespace:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._children: list[subprocess.Popen[str]] = []
+        self._watchdogs: list[threading.Timer] = []
 
     def command(self, command: Command) -> list[str]:
         """Give the command that runs this one in here, as the same process: for ``anyio.open_process``."""
@@ -49,9 +51,14 @@ class Namespace:
         return ended
 
     def popen(self, command: Command, **options: Any) -> subprocess.Popen[str]:
-        """Start something, its pipes (``stdout=subprocess.PIPE``) as text; it is killed where this ends."""
+        """Start something, its pipes (``stdout=subprocess.PIPE``) as text; it is killed where this ends.
+
+        And after a while, so that a test that reads from it does not hang with it.
+        """
         child = subprocess.Popen(self.command(command), text=True, **options)
         self._children.append(child)
+        self._watchdogs.append(threading.Timer(2 * DEADLINE, child.kill))
+        self._watchdogs[-1].start()
         return child
 
     def ip(self, *words: str) -> str:
@@ -60,6 +67,8 @@ class Namespace:
 
     def kill(self) -> None:
         """Kill all that ``popen`` started."""
+        for watchdog in self._watchdogs:
+            watchdog.cancel()
         for child in self._children:
             end_process(child)
 

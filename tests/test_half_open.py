@@ -4,64 +4,22 @@ Reader and server are processes of their own. The reader learns at a smaller sca
 knows shorter silences, and has a lower floor. It prints what becomes of it, and the server what it is asked.
 """
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from tests import netns
+from tests import far, netns
 from tests.conftest import is_importable
 
 pytestmark = pytest.mark.once
 
 FLOOR: Final = 1.0
 BEAT: Final = 0.2
-PORT: Final = 8000
-
-SERVER: Final = """
-import json
-import sys
-
-import anyio
-
-HEAD = b"HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\nConnection: close\\r\\n\\r\\n"
-connections = 0
-
-
-async def serve(stream):
-    global connections
-    connections += 1
-    async with stream:
-        try:
-            request = b""
-            while b"\\r\\n\\r\\n" not in request:
-                request += await stream.receive()
-            fields = [line.partition(b": ") for line in request.lower().split(b"\\r\\n")]
-            ids = [value.decode() for name, _, value in fields if name == b"last-event-id"]
-            print(json.dumps(ids), flush=True)
-            await stream.send(HEAD + b"id: %d\\ndata: hello\\n\\n" % connections)
-            while True:
-                await anyio.sleep(float(sys.argv[3]))
-                await stream.send(b":\\n")
-        except (anyio.BrokenResourceError, anyio.EndOfStream):
-            pass
-
-
-async def main():
-    listener = await anyio.create_tcp_listener(local_host=sys.argv[1], local_port=int(sys.argv[2]))
-    print("ready", flush=True)
-    await listener.serve(serve)
-
-
-anyio.run(main)
-"""
 
 CLIENT: Final = """
 import json
@@ -134,17 +92,6 @@ def no_packets(end: netns.Namespace) -> Generator[None]:
     end.run([nft, "delete", "table", "inet", "gone"])
 
 
-def facts(child: subprocess.Popen[str]) -> Iterator[Any]:
-    """Give what a child prints, as it does."""
-    assert child.stdout is not None
-    return map(json.loads, child.stdout)
-
-
-def until(told: Iterator[Any], name: str) -> Any:
-    """Read on until something is told; give it."""
-    return next(fact for fact in told if fact.get(name) is not None)
-
-
 @pytest.fixture
 def link() -> Iterator[netns.Link]:
     why_not = netns.missing() or (None if nft_program() else "nft is not installed")
@@ -152,21 +99,6 @@ def link() -> Iterator[netns.Link]:
         pytest.skip(why_not)
     with netns.linked_namespaces() as made:
         yield made
-
-
-def start_server(link: netns.Link) -> Iterator[Any]:
-    """Start it; give the last event IDs that it is asked for, a list for each connection."""
-    where = [link.server_address, str(PORT), str(BEAT)]
-    server = link.server.popen([sys.executable, "-c", SERVER, *where], stdout=subprocess.PIPE)
-    assert server.stdout is not None
-    assert server.stdout.readline() == "ready\n", "the server did not start"
-    return facts(server)
-
-
-def start_client(link: netns.Link, loop: str) -> Iterator[Any]:
-    url = f"http://{link.server_address}:{PORT}/"
-    command = [sys.executable, "-c", CLIENT, url, loop, str(FLOOR)]
-    return facts(link.client.popen(command, stdout=subprocess.PIPE))
 
 
 @pytest.mark.parametrize(
@@ -178,14 +110,14 @@ def test_a_peer_that_vanishes_is_noticed_and_asked_again_once_it_is_back(
 ) -> None:
     if not is_importable(loop):
         pytest.skip(f"no {loop}")
-    asked, told = start_server(link), start_client(link, loop)
+    asked, told = far.start_server(link, beat=BEAT), far.start_client(link, CLIENT, loop, str(FLOOR))
     assert next(told) == {"event": "1"}
     assert next(asked) == []
-    until(told, "rhythm")
+    far.until(told, "rhythm")
     with no_packets(getattr(link, end)):
-        gone = until(told, "gone")
+        gone = far.until(told, "gone")
     assert gone["gone"] >= FLOOR
     assert 0.99 * gone["gone"] < gone["after"] < 1.2 * gone["gone"] + 5.0  # a shared machine is slow at times
-    assert until(told, "event") == {"event": "2"}
+    assert far.until(told, "event") == {"event": "2"}
     assert next(asked) == ["1"]
-    until(told, "rhythm")  # and it is learnt anew
+    far.until(told, "rhythm")  # and it is learnt anew
