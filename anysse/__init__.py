@@ -1,6 +1,6 @@
 """A Server-Sent Events client for structured concurrency: asyncio, uvloop and trio, over httpx and httpx2."""
 
-from . import decoders
+from . import decoders, network
 from ._client import StreamClient
 from ._decode import SKIP
 from ._errors import (
@@ -88,6 +88,7 @@ __all__ = [
     "Visibility",
     "decoders",
     "iter_events",
+    "network",
     "open_stream",
     "read_events",
     "terminal_visibility",

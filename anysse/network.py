@@ -1,4 +1,4 @@
-"""When the network of this machine changes: the public face of `_network`."""
+"""When the network of this machine changes, told to whoever wants to know. No I/O of its own."""
 
 from ._network import NetworkChange, watch
 

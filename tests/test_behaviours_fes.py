@@ -11,6 +11,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, TypeAlias
 
+import anyio
 import pytest
 
 import anysse
@@ -286,14 +287,58 @@ async def test_fes_09_disconnecting_ends_the_wait_for_a_retry(streams: Streams, 
     assert diary.lines[-1] == "close idle"
 
 
-async def test_fes_10_a_stream_is_left_and_taken_up_again_where_it_was(client: Any) -> None:
-    """Differs: no page here is hidden or shown, so who wants that says so, and hands the id on."""
+async def test_fes_10_a_stream_is_closed_while_hidden_and_taken_up_again_where_it_was(client: Any) -> None:
+    visibility = anysse.Visibility()
     async with scripted(held("id: 7\ndata: x\n\n"), held("data: y\n\n")) as server:
-        async with anysse.open_stream(server.url, client=client) as events:
+        async with anysse.open_stream(server.url, client=client, visibility=visibility) as events:
             await events.receive()
-        await server.connections[0].closed_by_peer.wait()
-        async with anysse.open_stream(
-            server.url, client=client, last_event_id=events.last_event_id
-        ) as events:
+            visibility.hide()
+            await server.connections[0].closed_by_peer.wait()
+            visibility.show()
             assert (await events.receive()).id == "7"
     assert [request.headers.get("Last-Event-ID") for request in server.requests] == [None, "7"]
+
+
+async def test_fes_10_hiding_and_showing_while_a_retry_is_pending_makes_one_request(client: Any) -> None:
+    visibility = anysse.Visibility()
+    async with scripted(feed("retry: 60000\ndata: x\n\n"), held("data: y\n\n")) as server:
+        async with anysse.open_stream(server.url, client=client, visibility=visibility) as events:
+            await events.wait_for(StreamStatus.WAITING)
+            for _ in range(5):
+                visibility.hide()
+                visibility.show()
+            assert [(await events.receive()).data for _ in range(2)] == ["x", "y"]
+            await nothing_more(server)
+    assert len(server.requests) == 2
+
+
+async def test_fes_10_a_prompt_is_held_while_hidden(streams: Streams, diary: Diary) -> None:
+    """Differs: it is not sent again, which would be paid for twice."""
+    visibility = anysse.Visibility()
+    more = anyio.Event()
+
+    async def script(connection: Connection) -> None:
+        await connection.respond(200)
+        await connection.send("data: x\n\n")
+        await more.wait()
+        await connection.send("data: y\n\n")
+        await connection.end()
+
+    async with scripted(script) as server, streams(server.url, visibility=visibility) as requests:
+        request = requests.start(**diary.handlers())
+        await request.wait_for(StreamStatus.CONNECTED)
+        visibility.hide()
+        more.set()
+        assert request.status is StreamStatus.PAUSED
+        visibility.show()
+        assert await request.wait() is StreamStatus.COMPLETED
+    assert len(server.requests) == 1
+
+
+async def test_fes_10_a_stream_may_stay_open_while_hidden(client: Any) -> None:
+    visibility = anysse.Visibility(is_visible=False)
+    async with scripted(held("data: x\n\n")) as server:
+        async with anysse.open_stream(
+            server.url, client=client, visibility=visibility, open_when_hidden=True
+        ) as events:
+            assert (await events.receive()).data == "x"

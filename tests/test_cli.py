@@ -14,8 +14,8 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
@@ -265,6 +265,27 @@ def test_sends_a_body(
 
 
 # --- the stream ---
+
+
+def test_it_follows_the_network_where_it_is_told_to(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched: list[bool] = []
+
+    @asynccontextmanager
+    async def watch() -> AsyncIterator[Any]:
+        watched.append(True)
+        send, receive = anyio.create_memory_object_stream[Any](1)
+        with send, receive:
+            yield receive
+
+    monkeypatch.setattr("anysse._surroundings.watch", watch)
+    with scripted(feed("data: x\n\n")) as server:
+        assert command(server.url, "--no-reconnect").out == "x\n"
+        assert watched == []
+    with scripted(feed("data: x\n\n")) as server:
+        assert command(server.url, "--no-reconnect", "--network").out == "x\n"
+        assert watched == [True]
 
 
 @backends

@@ -154,6 +154,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "_terminal_visibility",
             "_transport",
             "decoders",
+            "network",
         },
         set(),
     ),

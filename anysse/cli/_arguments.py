@@ -67,6 +67,7 @@ class ReadOptions:
     response_timeout: float | None
     idle_timeout: float | Literal["auto"] | None
     reconnect: bool
+    network: bool
     resend: Resend
     max_events: int | None
     json: bool
@@ -120,6 +121,7 @@ def _read_options(given: argparse.Namespace) -> ReadOptions:
         response_timeout=given.response_timeout,
         idle_timeout=given.idle_timeout,
         reconnect=not given.no_reconnect,
+        network=given.network,
         resend=given.resend,
         max_events=given.max_events,
         json=given.json,
@@ -195,6 +197,9 @@ def _add_stream(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--no-reconnect", action="store_true", help="take the first end, or failure, for the last"
+    )
+    group.add_argument(
+        "--network", action="store_true", help="be back as soon as this machine's network is, or it wakes up"
     )
     group.add_argument(
         "--resend",

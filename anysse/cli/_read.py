@@ -86,6 +86,7 @@ def _opened(
             done=options.done,
             on_comment=on_comment if options.comments else None,
             visibility=visibility,
+            network=options.network,
             observers=[] if options.verbosity else [_Notes()],
         )
     except anysse.InvalidRequest as error:
