@@ -4,8 +4,7 @@ It never raises what a stream may fail with: the session keeps it, and whoever r
 """
 
 import logging
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
@@ -14,8 +13,8 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._cadence import Cadence
-from ._clock import loop_clock, stopwatch
-from ._delivery import READ_SIZE, Mailbox
+from ._clock import loop_clock
+from ._delivery import Mailbox
 from ._errors import AnysseError, StreamDropped, StreamError, StreamTimeout
 from ._events import Headers, StreamResponse
 from ._http import FAIR_SHARE, Connection, Exchange
@@ -24,6 +23,7 @@ from ._log import NumberedLogger
 from ._observer import Attempt, AttemptFailed, AttemptStarted, Connected, DoneReceived, Ended, Fact, Observer
 from ._options import StreamStatus
 from ._plan import StreamPlan
+from ._receiver import Receiver
 from ._redact import Redacted
 from ._request import RequestTemplate
 from ._sendable import is_sendable_id
@@ -58,11 +58,11 @@ class Reader:
         self._plan = plan
         self._log = NumberedLogger(number)
         self._clock = loop_clock()
-        self._stopwatch = stopwatch()
         self.counters = Counters()
         self.response: StreamResponse | None = None
         """The head of the current connection, or of the last one."""
         self.steering = Steering(session, self._clock)
+        self._receiver = Receiver(plan, session, mailbox, self.counters, self.steering, self._tell_done)
         self.finished = Latch()
         self._own_surroundings = Surroundings() if plan.network and surroundings is None else None
         self._surroundings = surroundings or self._own_surroundings
@@ -72,9 +72,7 @@ class Reader:
         self._time_left = 0.0  # of that, while an attempt is held back
         self._task_id: int | None = None
         self._is_stopped = False
-        self._bytes_taken = 0  # since the last batch
         self._head: StreamResponse | None = None  # of this attempt
-        self._untold: DoneReceived | None = None
 
     # --- what others may ask of it; never waits ---
 
@@ -97,11 +95,12 @@ class Reader:
             with anyio.CancelScope() as self._life:
                 if self._is_stopped:
                     self._life.cancel()
-                with self._looking_around():
-                    await self._living()
+                self._look_around()
+                await self._living()
         except Exception as exc:  # noqa: BLE001 - a bug, ours or a callback's: raised where events are read
             self._broken(exc)
         finally:
+            self._look_away()
             self._session.close()
             self._mailbox.finish()
             self.steering.next_attempt_at = None
@@ -111,21 +110,17 @@ class Reader:
             finally:
                 self.finished.set()
 
-    @contextmanager
-    def _looking_around(self) -> Iterator[None]:
-        """Be told of what the stream is to follow."""
-        visibility = None if self._plan.open_when_hidden else self._plan.visibility
-        if visibility is not None:
-            self.steering.follow(visibility)
+    def _look_around(self) -> None:
+        """Be told from now on of what the stream is to follow."""
+        if self._plan.visibility is not None and not self._plan.open_when_hidden:
+            self.steering.follow(self._plan.visibility)
         if self._surroundings is not None:
             self._surroundings.join(self.steering)
-        try:
-            yield
-        finally:
-            if visibility is not None:
-                self.steering.leave_off()
-            if self._surroundings is not None:
-                self._surroundings.leave(self.steering)
+
+    def _look_away(self) -> None:
+        self.steering.leave_off()
+        if self._surroundings is not None:
+            self._surroundings.leave(self.steering)
 
     def _living(self) -> Awaitable[None]:
         total = self._plan.timeouts.total
@@ -135,7 +130,7 @@ class Reader:
         return live()
 
     def _broken(self, exc: Exception) -> None:
-        self._tell_done()
+        self._receiver.tell_done()
         if self._session.is_over:
             self._log.error("cleaning up after %s failed", Redacted(self._plan.url), exc_info=exc)
             return
@@ -329,8 +324,7 @@ class Reader:
             finally:
                 self.steering.end()
         # Cut off. It may have been in the very tick in which something was read.
-        self._tell_done()
-        self._mailbox.put_spare()
+        self._receiver.cut_off()
         if self._session.is_over:
             return Stop()
         is_cut = self.steering.is_restarting or (self._session.is_paused and not self._session.is_held)
@@ -340,29 +334,18 @@ class Reader:
 
     async def _read(self, exchange: Exchange, watch: SilenceWatch) -> Step:
         """Read until the body ends, or the stream does."""
-        session = self._session
-        intake = self._plan.intake(session.last_event_id)
-        self._bytes_taken = 0  # what a lost connection left half-read is gone
-        unparsed: list[bytes] = []
-        most = 0 if self._plan.calls_while_parsing else READ_SIZE
-        await self._put_late(watch)
-
-        def take(chunk: bytes) -> bool:
-            """The hot path: whatever else there is to do is done once. Called in no task, or in this one."""
-            if len(chunk) > most or session.status is StreamStatus.PAUSED:
-                unparsed.extend(pieces_of(chunk))
-                return False
-            return self._take(chunk, intake, watch)
-
+        session, receiver = self._session, self._receiver
+        await receiver.begin(watch)
+        take = receiver.take
         is_open, rounds = True, 0
         while is_open:
             try:
                 is_open = await exchange.pour(take)
             except exchange.errors as exc:
                 raise exchange.translate(exc) from exc
-            await self._take_rest(unparsed, intake, watch)
-            if intake.is_over:
-                return await self._finish(exchange, intake)
+            await receiver.take_rest()
+            if receiver.intake.is_over:
+                return await self._finish(exchange, receiver.intake)
             rounds += 1
             if not rounds % FAIR_SHARE:
                 await checkpoint()
@@ -375,68 +358,6 @@ class Reader:
             raise cut
         return self._ended(session.ended())
 
-    async def _take_rest(self, unparsed: list[bytes], intake: Intake, watch: SilenceWatch) -> None:
-        """Take what could not be taken where it came, and deliver all that was."""
-        while unparsed and not intake.is_over:
-            if self._session.is_paused:
-                await self.steering.hold()
-            if not self._take(unparsed.pop(0), intake, watch):
-                await self._put_late(watch)
-        await self._put_late(watch)
-
-    def _take(self, chunk: bytes, intake: Intake, watch: SilenceWatch) -> bool:
-        """Parse what was read, and deliver it; tell whether to go on reading."""
-        counters, session, now = self.counters, self._session, self._clock()
-        if now >= watch.moves_at:
-            watch.heard(now, counters.last_byte_at)
-        counters.bytes_received += len(chunk)
-        self._bytes_taken += len(chunk)
-        counters.last_byte_at = now
-        began = self._stopwatch()
-        events = intake.take(chunk)
-        counters.parser_time += self._stopwatch() - began
-        if intake.done_after is not None and not session.is_done:
-            session.done()
-            self._untold = DoneReceived(events_received=self._position + intake.done_after)
-        if events or intake.is_done:
-            if watch.awaits_event:
-                watch.had_event(now)
-            counters.had_events(len(events), now)
-        has_moved = intake.last_event_id != session.last_event_id
-        session.received(
-            intake.last_event_id, intake.reconnection_time, now, has_events=bool(events) or intake.is_done
-        )
-        if not events and not has_moved:
-            if intake.is_between_events:  # a heartbeat takes no memory
-                self._bytes_taken = 0
-            return not intake.is_over and self._untold is None
-        batch = (events, intake.last_event_id, self._bytes_taken)
-        self._bytes_taken = 0
-        if self._untold is not None:  # first of all that is told, in the stream's task
-            self._mailbox.keep(batch)
-            return False
-        return self._mailbox.put_or_keep(batch) and not intake.is_over
-
-    def _tell_done(self) -> None:
-        fact, self._untold = self._untold, None
-        if fact is not None:
-            self._log.debug("its done event came")
-            self.tell(fact)
-
-    async def _put_late(self, watch: SilenceWatch) -> None:
-        """Wait for the consumer. What is received is delivered: no restart may cut this short."""
-        self._tell_done()
-        if not self._mailbox.is_late:
-            return
-        watch.rest(self._clock())
-        self.steering.is_delivering = True
-        try:
-            await self._mailbox.put_late()
-        finally:
-            self.steering.is_delivering = False
-        if not self._session.is_paused:
-            watch.move(self._clock())
-
     async def _finish(self, exchange: Exchange, intake: Intake) -> Step:
         if intake.error is not None:
             raise intake.error
@@ -446,6 +367,10 @@ class Reader:
         return step
 
     # --- what it tells ---
+
+    def _tell_done(self, fact: DoneReceived) -> None:
+        self._log.debug("its done event came")
+        self.tell(fact)
 
     def _failed(self, error: StreamError) -> Step:
         self._described(error)
@@ -488,8 +413,3 @@ class Reader:
                 observer.observe(fact)
             except Exception:  # noqa: BLE001 - that is the promise
                 self._log.exception("an observer failed at %s", type(fact).__name__)
-
-
-def pieces_of(chunk: bytes) -> Iterator[bytes]:
-    """Cut what came at once: an HTTP library reads 64 KiB at most, but a transport may give anything."""
-    return (chunk[start : start + READ_SIZE] for start in range(0, len(chunk), READ_SIZE))

@@ -30,6 +30,21 @@ class Steering:
         clock: That of the event loop.
     """
 
+    __slots__ = (
+        "_change",
+        "_clock",
+        "_reasons",
+        "_scope",
+        "_session",
+        "_visibility",
+        "_wait",
+        "_watch",
+        "is_delivering",
+        "is_restarting",
+        "local_address",
+        "next_attempt_at",
+    )
+
     def __init__(self, session: Session, clock: Callable[[], float]) -> None:
         self._session = session
         self._clock = clock

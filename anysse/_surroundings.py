@@ -29,7 +29,7 @@ class Surroundings:
 
     def leave(self, stream: Steering) -> None:
         """Have it told no more."""
-        del self._streams[stream]
+        self._streams.pop(stream, None)
 
     async def run(self) -> None:
         """Watch until this is cancelled."""

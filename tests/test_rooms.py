@@ -47,6 +47,7 @@ FLOOR_2 = {
     "_http",
     "_network",
     "_plan",
+    "_receiver",
     "_request",
     "_session",
     "_sleep",
@@ -95,6 +96,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "_network": ({"_addresses", "_netlink"}, {"anyio"}),
     "_sleep": (set(), set()),
     "_steering": ({*LOWER, "_session", "_silence"}, {"anyio"}),
+    "_receiver": (
+        {*LOWER, "_clock", "_delivery", "_plan", "_session", "_silence", "_steering"},
+        set(),
+    ),
     "_surroundings": ({"_groups", "_log", "_network", "_sleep", "_steering"}, {"anyio"}),
     "_reader": ({*LOWER, *FLOOR_2, "_surroundings"}, {"anyio"}),
     "_stream": ({*LOWER, *FLOOR_2, "_reader", "_surroundings"}, {"anyio"}),
