@@ -273,6 +273,34 @@ async def reconnecting_now(stage: Stage) -> None:
         await stage.read(events, 4)
 
 
+async def pausing(stage: Stage) -> None:
+    async with stage.open("/held") as events:
+        await stage.read(events, 2)
+        events.pause("hold")
+        await turns(3)
+        events.resume()
+        await stage.read(events, 2)
+        events.pause("close")
+        await turns(3)
+        events.resume()
+        await stage.read(events, 4)
+
+
+async def hidden(stage: Stage) -> None:
+    """And with an eye on the network, whose task is the stream's as well."""
+    visibility = anysse.Visibility(is_visible=False)
+    with bare_exception():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(show, visibility)
+            async with stage.open("/numbers", visibility=visibility, network=True) as events:
+                await stage.read(events)
+
+
+async def show(visibility: anysse.Visibility) -> None:
+    await turns(3)
+    visibility.show()
+
+
 async def told_to_come_back(stage: Stage) -> None:
     async with stage.open("/busy", prepare=count_attempts) as events:
         await stage.read(events)
@@ -465,6 +493,8 @@ SCENES: Final[tuple[Scene, ...]] = (
     reconnecting,
     waiting,
     reconnecting_now,
+    pausing,
+    hidden,
     told_to_come_back,
     refused,
     unheard,

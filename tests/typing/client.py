@@ -202,6 +202,8 @@ async def a_request_in_the_background_can_be_steered(client: StreamClient[int]) 
     assert_type(await request.wait_for(StreamStatus.CONNECTED), None)
     assert_type(await request.wait(), StreamStatus)
     assert_type(request.disconnect(), None)
+    request.pause("hold")
+    assert_type(request.resume(), None)
     await request.wait_for("connected")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     request.status = StreamStatus.IDLE  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -29,11 +29,39 @@ from anysse import (
     StreamStatistics,
     StreamStatus,
     Timeouts,
+    Visibility,
     decoders,
     iter_events,
+    network,
     open_stream,
     read_events,
+    terminal_visibility,
 )
+
+
+async def a_stream_is_paused_and_follows_what_goes_on_around_it() -> None:
+    async with terminal_visibility() as visibility:
+        assert_type(visibility, Visibility)
+        assert_type(visibility.is_visible, bool)
+    timeouts = Timeouts(idle="auto")
+    Timeouts(idle="never")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    options = open_stream(
+        "http://h/", timeouts=timeouts, visibility=Visibility(), open_when_hidden=True, network=True
+    )
+    async with options as events:
+        events.pause()
+        events.pause("close")
+        events.pause(mode="hold")
+        events.pause("stop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        assert_type(events.resume(), None)
+
+
+async def changes_of_the_network_are_told() -> None:
+    async with network.watch() as changes:
+        assert_type(await changes.receive(), network.NetworkChange)
+        async for change in changes:
+            assert_type(change.gained, frozenset[str])
+            assert_type(change.is_back, bool)
 
 
 async def a_stream_gives_events() -> None:
