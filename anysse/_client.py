@@ -380,7 +380,7 @@ class StreamClient(Generic[M]):
 
         Args:
             mode: What becomes of connections: ``"close"`` ends them, ``"hold"`` keeps them and reads no
-                more. By default those are closed whose request may be sent again; others are held.
+                more. By default those are closed that another one could go on from; others are held.
 
         Raises:
             InvalidRequest: There is no such mode; or it is ``"close"``, and one of the requests may not be
@@ -447,7 +447,7 @@ class StreamClient(Generic[M]):
             with bare_exception():
                 async with anyio.create_task_group() as self._group:
                     if self._surroundings is not None:
-                        self._group.start_soon(self._surroundings.run, name="anysse network")
+                        self._group.start_soon(self._surroundings.run, name="anysse surroundings")
                     try:
                         yield
                     finally:

@@ -17,7 +17,8 @@ from anyio.lowlevel import current_token
 
 from ._check import check_count, check_number
 from ._errors import InvalidRequest
-from ._observer import Attempt, Observer
+from ._observer import Attempt, Fact, Observer, StatusChanged
+from ._options import StreamStatus
 
 _MAX_TOKENS = 2**53
 """One more or less makes no difference to a float of this size: a larger burst is no bound."""
@@ -138,6 +139,11 @@ class Place(Observer):
         admission, self._first = self._first, None
         if admission is not None:
             admission.give_up()
+
+    def observe(self, fact: Fact, /) -> None:
+        """Let others pass where the stream is paused before it came to its first attempt."""
+        if isinstance(fact, StatusChanged) and fact.status is StreamStatus.PAUSED:
+            self.give_up()
 
     def admit(self, attempt: Attempt, /) -> AbstractAsyncContextManager[None]:
         admission, self._first = self._first or self._admission(), None

@@ -4,6 +4,7 @@ It never raises what a stream may fail with: the session keeps it, and whoever r
 """
 
 import logging
+from collections import deque
 from collections.abc import Awaitable
 from functools import partial
 from inspect import isawaitable
@@ -73,6 +74,8 @@ class Reader:
         self._task_id: int | None = None
         self._is_stopped = False
         self._head: StreamResponse | None = None  # of this attempt
+        self._untold: deque[Fact] = deque()
+        self._is_telling = False
 
     # --- what others may ask of it; never waits ---
 
@@ -193,14 +196,15 @@ class Reader:
 
     async def _made(self, attempt: Attempt) -> Step:
         session = self._session
-        if session.is_paused:  # while it was held back
+        if session.is_paused:  # while an observer kept it waiting
             return session.given_up(self._clock())
+        session.admitted(self._clock())
         try:
             exchange = await self._exchange(attempt)
+            if exchange is None:
+                return self._left_off()
         except StreamError as error:
             return await self._lost(error)
-        if exchange is None:
-            return self._left_off()
         try:
             await self.steering.until_let_go()
             if session.is_paused:
@@ -214,18 +218,18 @@ class Reader:
             await exchange.aclose()
 
     async def _lost(self, error: StreamError) -> Step:
-        """Decide about a failure, but not while it is held; once it is given up, there is none."""
+        """Decide about a failure, but not while it is held; what was given up anyway has none."""
         await self.steering.until_let_go()
-        if self._session.is_paused:
+        if self._session.is_paused and self._session.may_restart:
             return self._session.given_up(self._clock())
         return self._noted(self._failed(error))
 
     def _left_off(self) -> Step:
         """Give what follows upon an attempt, or a connection, that was cut off at someone's word."""
+        if not self._session.may_restart:  # its address is gone, or an event came in that very tick
+            raise StreamDropped("it was given up for a new connection")
         if self._session.is_paused:
             return self._session.given_up(self._clock())
-        if not self._session.may_restart:  # an event came in that tick, so that it may not any more
-            raise StreamDropped("it was given up for a new connection")
         return self._session.restart(self._clock())
 
     async def _admitted(self, attempt: Attempt, observers: tuple[Observer, ...], began: float) -> Step | None:
@@ -294,7 +298,12 @@ class Reader:
                 "httpx.Request", (await prepared if isawaitable(prepared) else prepared) or request
             )
             self._template.check(request)
-        self._session.sending(request.method, has_idempotency_key="idempotency-key" in request.headers)
+        await self.steering.hold()
+        self._session.sending(
+            request.method,
+            has_idempotency_key="idempotency-key" in request.headers,
+            is_body_read_once=self._template.is_body_read_once,
+        )
         return request
 
     # --- a connection ---
@@ -351,8 +360,8 @@ class Reader:
                 await checkpoint()
             if session.is_paused:
                 await self.steering.hold()
-            if self.steering.is_restarting and session.may_restart:
-                return session.restart(self._clock())
+            if self.steering.is_restarting and (session.may_restart or self.steering.is_cut_off):
+                return self._left_off()
         cut = session.cut_by_end()
         if cut is not None:
             raise cut
@@ -379,6 +388,8 @@ class Reader:
             self.counters.retries += 1
             error.retry_in = step.delay
             self._log.warning("%s; next attempt in %.1f s", error.headline, step.delay)
+        elif isinstance(step, Rest):
+            self._log.warning("%s; paused", error.headline)
         else:
             self._mailbox.finish()
             if self._session.status is StreamStatus.COMPLETED:  # it had been done before
@@ -407,7 +418,17 @@ class Reader:
         return self.counters.events_received
 
     def tell(self, fact: Fact) -> None:
-        """Let observers know; none of them can break the stream."""
+        """Let observers know, in order: what one of them makes happen is told once all know of this."""
+        self._untold.append(fact)
+        while not self._is_telling and self._untold:
+            self._is_telling = True
+            try:
+                self._tell_all(self._untold.popleft())
+            finally:
+                self._is_telling = False
+
+    def _tell_all(self, fact: Fact) -> None:
+        """Tell each; none of them can break the stream."""
         for observer in self._plan.observers:
             try:
                 observer.observe(fact)

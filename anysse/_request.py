@@ -238,6 +238,11 @@ class RequestTemplate:
         request.extensions = {**request.extensions, "timeout": times.as_dict()}
 
     @property
+    def is_body_read_once(self) -> bool:
+        """Whether the request that was built last has such a body."""
+        return self._once is not None
+
+    @property
     def is_body_spent(self) -> bool:
         """Whether the body was read, and cannot be read again."""
         return self._once is not None and self._once.is_spent

@@ -41,7 +41,7 @@ _MOVES: dict[StreamStatus, frozenset[StreamStatus]] = {
     S.CONNECTING: frozenset({S.CONNECTED, S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
     S.CONNECTED: frozenset({S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
     S.WAITING: frozenset({S.CONNECTING, S.PAUSED, S.ERROR, S.IDLE}),
-    S.PAUSED: frozenset({S.CONNECTING, S.WAITING, S.ERROR, S.IDLE}),
+    S.PAUSED: frozenset({S.CONNECTING, S.WAITING, S.COMPLETED, S.ERROR, S.IDLE}),
     S.COMPLETED: frozenset(),
     S.ERROR: frozenset(),
 }
@@ -132,6 +132,8 @@ class Session:
         """Whether its done event came; whatever happens then is its end, and a good one."""
         self._is_closed = False
         self._kept: StreamStatus | None = None  # the status of what a pause keeps as it is
+        self._is_held_back = False  # this attempt: nothing of it is under way yet
+        self._is_hurried = False  # this attempt: it came before its time
         self._is_open = False  # there is a connection, whatever the status
         self._is_good = False  # this connection: it delivered, or lasted
         self._delivered = False  # any event of the stream: a prompt with an answer is not sent again
@@ -139,7 +141,7 @@ class Session:
         self._opened_at = 0.0
         self._good_at = 0.0
         self.started_at = 0.0
-        """When this attempt began, or the one before."""
+        """When this attempt began, or the one before; nobody held it back any more."""
         # What the attempt sends; until one is sent, it may be sent.
         self._is_safe = True
         self._has_key = False
@@ -164,7 +166,7 @@ class Session:
 
         Args:
             mode: What becomes of an attempt, or a connection: ``"close"`` gives it up, ``"hold"`` keeps it.
-                By default it is given up where the request may be sent again. What is given up stays so.
+                By default it is given up where it can be taken up again. What is given up stays so.
 
         Raises:
             InvalidRequest: It would be given up, and may not be sent again.
@@ -172,11 +174,17 @@ class Session:
         if self.is_over or self._is_closed or (self.is_paused and not self.is_held):
             return
         self.check_pause(mode)
-        if mode == "close":
+        if self.status in _UNDER_WAY:
+            self._kept = self._kept_by(mode)
+        elif mode == "close":
             self._kept = None
-        elif self.status in _UNDER_WAY:
-            self._kept = self.status if mode == "hold" or not self.may_restart else None
         self._move(StreamStatus.PAUSED)
+
+    def _kept_by(self, mode: PauseMode | None) -> StreamStatus | None:
+        """Give the status of what a pause is to keep as it is."""
+        is_given_up = mode == "close" or (mode is None and self._can_be_taken_up)
+        # An attempt of which nothing is under way has its place in a line to lose, and nothing to close.
+        return self.status if self._is_held_back or not is_given_up else None
 
     def check_pause(self, mode: PauseMode | None) -> None:
         """Refuse a pause that would give up what may not be sent again.
@@ -184,7 +192,8 @@ class Session:
         Raises:
             InvalidRequest: As ``check_restart`` has it.
         """
-        if mode == "close" and (self.is_held or self.status in _UNDER_WAY):
+        is_under_way = self.is_held or self.status in _UNDER_WAY
+        if mode == "close" and is_under_way and not self._is_held_back:
             self.check_restart()
 
     @property
@@ -205,8 +214,7 @@ class Session:
     def given_up(self, now: float) -> Step:
         """What was under way as it was paused is closed, or never came to be sent."""
         self._judge(now)
-        self._kept = None
-        return Rest()
+        return self._rest()
 
     def resume(self, now: float) -> Step:
         """Make an attempt after a pause: at once, but not closer than the floor to the one before."""
@@ -221,7 +229,7 @@ class Session:
         """
         self.check_restart()
         self._judge(now)
-        return self._wait(max(0.0, self.started_at + MIN_DELAY - now))
+        return self._wait_or_rest(max(0.0, self.started_at + MIN_DELAY - now))
 
     def check_restart(self) -> None:
         """Refuse a restart where the request may not be sent again.
@@ -240,6 +248,19 @@ class Session:
         return self._may_send_again(StreamDropped())
 
     @property
+    def _can_be_taken_up(self) -> bool:
+        """Whether another connection would go on where this one is, and not bring all of a reply again."""
+        goes_on = self._rules.kind == "feed" or not self._delivered or bool(self.learnt_id)
+        return goes_on and self.may_restart
+
+    @property
+    def asked_delay(self) -> float:
+        """Seconds for which the server asked to be left alone, if it did, as the stream waits."""
+        if self.last_error is None:
+            return self.reconnection_time or 0.0
+        return (self.last_error.retry_after or 0.0) if isinstance(self.last_error, ResponseError) else 0.0
+
+    @property
     def is_over(self) -> bool:
         """Whether the stream ended by itself, well or not."""
         return self.status in (StreamStatus.COMPLETED, StreamStatus.ERROR)
@@ -250,10 +271,21 @@ class Session:
         """The wait is over, or was cut short."""
         return Rest() if self.is_paused else self._connect(now)
 
-    def sending(self, method: str, *, has_idempotency_key: bool) -> None:
-        """A request is about to be sent."""
+    def hurried(self) -> None:
+        """The wait is cut short, and not at the user's word: if that is in vain, it counts for nothing."""
+        self._is_hurried = True
+
+    def admitted(self, now: float) -> None:
+        """Nobody holds the attempt back any more."""
+        self._is_held_back = False
+        self.started_at = now
+
+    def sending(self, method: str, *, has_idempotency_key: bool, is_body_read_once: bool = False) -> None:
+        """A request is about to be sent; a body that can be read once may be spent any moment."""
+        self._is_held_back = False
         self._is_safe = method.upper() == "GET"
         self._has_key = has_idempotency_key
+        self._is_body_spent = is_body_read_once
 
     def sent(self, *, is_body_spent: bool, was_acted_upon: bool = False) -> None:
         """A request was sent, or could not be.
@@ -270,6 +302,7 @@ class Session:
         """The server accepted the stream."""
         self._opened_at = now
         self.was_open = self._is_open = True
+        self._is_hurried = False
         self._move(StreamStatus.CONNECTED)
 
     def received(
@@ -315,7 +348,7 @@ class Session:
         if not self._is_taken_up:
             return self.finished()
         delay = self.reconnection_time or DEFAULT_RECONNECTION_TIME
-        return self._wait(spread(delay, self._rules.jitter, self._chance()))
+        return self._wait_or_rest(spread(delay, self._rules.jitter, self._chance()))
 
     def failed(self, error: AnysseError, now: float) -> Step:
         """An attempt failed, or its connection was lost: the policy decides."""
@@ -323,6 +356,9 @@ class Session:
             return self.finished()
         self._judge(now)
         self._is_good = False
+        if self._is_hurried and self.retry_count:
+            self.retry_count -= 1
+        self._is_hurried = False
         error.retry_count = self.retry_count
         self.last_error = error
         delay = self._delay_after(error, now)
@@ -332,7 +368,7 @@ class Session:
             error.hint = _not_sent_again(error.hint, is_body_spent=self._is_body_spent)
             return self._fail(error)
         self.retry_count += 1
-        return self._wait(max(delay, MIN_DELAY))
+        return self._wait_or_rest(max(delay, MIN_DELAY))
 
     def broken(self, error: Exception) -> Step:
         """Something that no policy is asked about: a bug, or the time for the whole stream is up."""
@@ -411,9 +447,19 @@ class Session:
             self._good_at = now
         self.started_at = now
         self._is_open = self._is_good = False
+        self._is_safe, self._has_key, self._was_acted_upon = True, False, False
+        self._is_held_back = True
         self.attempts += 1
         self._move(StreamStatus.CONNECTING)
         return Connect()
+
+    def _wait_or_rest(self, delay: float) -> Step:
+        """Wait, unless it was paused by whoever was asked about it."""
+        return self._rest() if self.is_paused else self._wait(delay)
+
+    def _rest(self) -> Step:
+        self._kept = None
+        return Rest()
 
     def _wait(self, delay: float) -> Step:
         self._move(StreamStatus.WAITING)

@@ -22,6 +22,7 @@ class SilenceWatch:
         "_idle_by",
         "_moved_at",
         "_probed",
+        "_put_off",
         "_rested_at",
         "_scope",
         "_slack",
@@ -45,9 +46,10 @@ class SilenceWatch:
         """Whether to tell of the next event."""
         self._probed: float | None = None
         self._rested_at: float | None = None
+        self._put_off: float | None = None  # the grace of a probe that comes once it moves
         self._idle_by = float("inf")
         self._wait_for(idle if cadence is None else cadence.timeout)
-        self.move(now)
+        self._count_from(now)
 
     def _wait_for(self, idle: float | None) -> None:
         self._idle = idle if idle is not None else float("inf")
@@ -61,26 +63,30 @@ class SilenceWatch:
             # What came before this connection, or before its consumer caught up, is no silence of it.
             self._cadence.heard(now - max(last_byte_at or self._moved_at, self._moved_at))
             self._wait_for(self._cadence.timeout)
-        self.move(now)
+        self._count_from(now)
 
     def had_event(self, now: float) -> None:
         """The first event came."""
         self.awaits_event = False
         self._first_event_by = float("inf")
-        self.move(now)
+        self._count_from(now)
 
     def rest(self, now: float) -> None:
         """Count nothing until ``move``: neither a slow consumer nor a pause is a silent server."""
         if self._rested_at is None:
             self._rested_at = now
+            self._put_off = self._probed
         self._scope.deadline = float("inf")
 
     def probe(self, now: float, grace: float) -> None:
-        """Give a connection that may have died unseen so many seconds to show life."""
+        """Give a connection that may have died unseen so many seconds to show life; once it does not rest."""
+        if self._rested_at is not None:
+            self._put_off = grace
+            return
         self._moved_at = self.moves_at = now  # the next byte counts, the silence before does not
         if now + grace < self._idle_by:
             self._probed, self._idle_by = grace, now + grace
-            self._scope.deadline = min(self._idle_by, self._first_event_by)
+            self._set_deadline()
 
     def expired(self) -> StreamTimeout:
         """Give the error of a scope that its deadline cut off; to be asked once, since it is learnt from."""
@@ -103,12 +109,22 @@ class SilenceWatch:
         return "first_event" if self._first_event_by <= self._idle_by else "idle"
 
     def move(self, now: float) -> None:
-        """Count from now on: bytes came, or whoever rested goes on."""
+        """Count from now on, if it rested."""
         if self._rested_at is not None:
             self._first_event_by += now - self._rested_at
             self._rested_at = None
-        self._probed = None
+        grace = self._put_off
+        self._count_from(now)
+        if grace is not None:
+            self.probe(now, grace)
+
+    def _count_from(self, now: float) -> None:
+        self._probed = self._put_off = None
         self._moved_at = now
         self.moves_at = now + self._slack
         self._idle_by = self.moves_at + self._idle
-        self._scope.deadline = min(self._idle_by, self._first_event_by)
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        if self._rested_at is None:
+            self._scope.deadline = min(self._idle_by, self._first_event_by)

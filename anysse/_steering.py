@@ -8,7 +8,6 @@ from typing import Final, Literal, TypeAlias
 
 import anyio
 
-from ._errors import InvalidRequest
 from ._options import PauseMode, StreamStatus
 from ._session import Session
 from ._silence import SilenceWatch
@@ -38,7 +37,9 @@ class Steering:
         "_session",
         "_visibility",
         "_wait",
+        "_waiting_since",
         "_watch",
+        "is_cut_off",
         "is_delivering",
         "is_restarting",
         "local_address",
@@ -51,6 +52,8 @@ class Steering:
         self.next_attempt_at: float | None = None
         self.is_restarting = False
         """Whether what is under way is to be given up for another attempt."""
+        self.is_cut_off = False
+        """Whether nothing more will come of the connection, even if it may not be made anew."""
         self.is_delivering = False
         """Whether what was received waits for the consumer: a restart may not cut this short."""
         self.local_address: str | None = None
@@ -60,6 +63,7 @@ class Steering:
         self._scope: anyio.CancelScope | None = None  # around what may be given up
         self._watch: SilenceWatch | None = None  # of the connection that is read
         self._wait: anyio.CancelScope | None = None
+        self._waiting_since = 0.0
         self._change: anyio.Event | None = None
 
     # --- what others ask; never waits ---
@@ -70,14 +74,9 @@ class Steering:
         Raises:
             InvalidRequest: What is under way would be given up, and may not be sent again.
         """
-        is_new = reason not in self._reasons
-        self._reasons.add(reason)
-        try:
-            self._session.pause(mode)
-        except InvalidRequest:
-            if is_new:
-                self._reasons.discard(reason)
-            raise
+        self._session.check_pause(mode)
+        self._reasons.add(reason)  # before anybody is told, who may resume
+        self._session.pause(mode)
         if self._session.is_held:
             self._rest()
         elif self._session.is_paused:
@@ -90,9 +89,11 @@ class Steering:
         self._reasons.discard(reason)
         if self._reasons:
             return
-        if self._session.is_held:
-            self._session.let_go()
-            self._move()
+        self._session.let_go()
+        if self._watch is not None and not (self._session.is_paused or self.is_delivering):
+            self._watch.move(self._clock())
+        if self.is_cut_off and not self._session.is_paused:
+            self._replace()
         self._tell()
 
     def reconnect(self) -> None:
@@ -105,36 +106,44 @@ class Steering:
             self._session.check_restart()
             self._replace()
         else:
-            self._hurry()
+            self._hurry(self._clock())
 
     # --- what its surroundings tell; never waits ---
 
     def network_is_back(self) -> None:
-        """Do not wait for what may work now, nor for packets that were lost on the way to a connection."""
+        """Do not wait for what may work now, nor for packets that were lost on the way to a connection.
+
+        Where the server asked to be left alone for a while, it is.
+        """
         is_stuck = self._clock() >= self._session.started_at + NETWORK_FLOOR
-        if self._session.status is StreamStatus.CONNECTING and is_stuck and self._session.may_restart:
+        is_under_way = self._session.status is StreamStatus.CONNECTING and self._scope is not None
+        if is_under_way and is_stuck and self._session.may_restart:
             self._replace()
-        else:
-            self._hurry(NETWORK_FLOOR)
+        elif self._session.status is StreamStatus.WAITING:
+            soonest = self._session.started_at + NETWORK_FLOOR
+            patience = self._waiting_since + self._session.asked_delay
+            if self._hurry(max(self._clock(), soonest, patience)):
+                self._session.hurried()
 
     def addresses_are_gone(self, addresses: frozenset[str]) -> None:
         """Give up a connection that has lost its end."""
         if self.local_address not in addresses:
             return
-        if self._session.status is StreamStatus.CONNECTED:
+        self.is_restarting = self.is_cut_off = True
+        if not self._session.is_held:
             self._replace()
-        elif self._session.is_held and self._session.may_restart:
+        elif self._session.may_restart:
             self._session.pause("close")
             self._cut()
             self._tell()
 
-    def woke_up(self) -> None:
-        """The machine slept: nobody waited meanwhile, and a connection may have died."""
-        if self._session.status is StreamStatus.CONNECTED and self._session.may_restart:
-            if self._watch is not None and not self.is_delivering:
-                self._watch.probe(self._clock(), PROBE_GRACE)
-        else:
+    def woke_up(self, seconds: float) -> None:
+        """The machine slept for so long: nobody waited meanwhile, and a connection may have died."""
+        if self._watch is None:
+            self._waiting_since -= seconds
             self.network_is_back()
+        elif self._session.may_restart:
+            self._watch.probe(self._clock(), PROBE_GRACE)
 
     # --- what the stream's own task calls ---
 
@@ -158,19 +167,23 @@ class Steering:
     def begin(self, scope: anyio.CancelScope, watch: SilenceWatch | None = None) -> None:
         """Begin with what may be given up, by cancelling a scope."""
         self._scope, self._watch = scope, watch
+        if watch is None:  # an attempt: what was asked of those before is done
+            self.is_restarting = self.is_cut_off = False
         if self._session.is_held:
             self._rest()
-        elif self._session.is_paused or (watch is not None and self.is_restarting):
+        elif self._session.is_paused or self.is_restarting:
             scope.cancel()
 
     def end(self) -> None:
         """It is over."""
-        self._scope = self._watch = None
+        self._scope = self._watch = self.local_address = None
 
-    def due_in(self, delay: float) -> None:
-        """Keep when the next attempt is due, if it is not sooner at someone's word."""
+    def due_in(self, delay: float) -> float:
+        """Keep when the next attempt is due, and give it; it is sooner if someone said so."""
         if self.next_attempt_at is None:
-            self.next_attempt_at = self._clock() + delay
+            self._waiting_since = self._clock()
+            self.next_attempt_at = self._waiting_since + delay
+        return self.next_attempt_at
 
     async def until_due(self, delay: float) -> None:
         """Wait until the next attempt is due, or it is paused.
@@ -178,10 +191,9 @@ class Steering:
         Args:
             delay: Seconds from now on, if it was not said before.
         """
-        # From when it was decided: closing a connection takes its time.
-        self.due_in(delay)
+        due = self.due_in(delay)  # from when it was decided: closing a connection takes its time
         try:
-            with anyio.CancelScope(deadline=self.next_attempt_at or 0.0) as self._wait:
+            with anyio.CancelScope(deadline=due) as self._wait:
                 if not self._session.is_paused:
                     await anyio.sleep_forever()
         finally:
@@ -205,15 +217,16 @@ class Steering:
 
     # --- how ---
 
-    def _hurry(self, floor: float = 0.0) -> None:
-        """Wait no longer than until so many seconds after the attempt before began."""
-        at = max(self._clock(), self._session.started_at + floor)
+    def _hurry(self, at: float) -> bool:
+        """Wait no longer than until a time; tell whether that is sooner."""
         if self._session.status is not StreamStatus.WAITING:
-            return
-        if self.next_attempt_at is None or at < self.next_attempt_at:
-            self.next_attempt_at = at
-            if self._wait is not None:
-                self._wait.deadline = at
+            return False
+        if self.next_attempt_at is not None and self.next_attempt_at <= at:
+            return False
+        self.next_attempt_at = at
+        if self._wait is not None:
+            self._wait.deadline = at
+        return True
 
     def _replace(self) -> None:
         self.is_restarting = True
@@ -228,10 +241,6 @@ class Steering:
     def _rest(self) -> None:
         if self._watch is not None:
             self._watch.rest(self._clock())
-
-    def _move(self) -> None:
-        if self._watch is not None and not self.is_delivering:
-            self._watch.move(self._clock())
 
     def _tell(self) -> None:
         if self._change is not None:

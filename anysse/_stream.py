@@ -341,8 +341,9 @@ class EventStream(ObjectReceiveStream[T], Generic[T]):
             mode: What becomes of the connection, or of the attempt to get one. ``"close"`` ends it: resuming
                 connects again, with the last event ID. ``"hold"`` keeps it and reads no more, so that TCP
                 holds the server back; ``idle`` and ``first_event`` rest; what the server did meanwhile is
-                found on resuming. By default it is closed where the request may be sent again (see
-                ``resend``), else held. Of a stream that is paused already, ``"close"`` ends what is held.
+                found on resuming. By default it is closed where another one would go on from here, and held
+                where the request may not be sent again (see ``resend``), or a reply without IDs would begin
+                anew. Of a stream that is paused already, ``"close"`` ends what is held.
 
         Raises:
             InvalidRequest: There is no such mode; or it is ``"close"``, and this may not be sent again.

@@ -54,8 +54,9 @@ class Surroundings:
                         stream.addresses_are_gone(change.lost)
                         if change.is_back:
                             stream.network_is_back()
-        except OSError as error:  # an aid that is missing: no stream is worse for it than without
-            logger.warning("the network cannot be watched: %s", error)
+        except Exception as error:  # noqa: BLE001 - an aid that fails: no stream is worse for it than without
+            is_bug = not isinstance(error, OSError)
+            logger.warning("the network cannot be watched: %s", error, exc_info=is_bug)
 
     async def _follow_sleep(self) -> None:
         asleep = time_asleep()
@@ -65,4 +66,4 @@ class Surroundings:
             if asleep - before >= SHORTEST_SLEEP:
                 logger.info("the machine slept for %.0f s", asleep - before)
                 for stream in tuple(self._streams):
-                    stream.woke_up()
+                    stream.woke_up(asleep - before)

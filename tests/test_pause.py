@@ -300,7 +300,7 @@ async def test_a_prompt_is_held_rather_than_cut(library: ModuleType) -> None:
 
 
 async def test_a_prompt_that_may_be_sent_again_is_cut_as_it_says(library: ModuleType) -> None:
-    first = held_stream(b"data: x\n\n")
+    first = held_stream(b"id: 7\ndata: x\n\n")
     async with memory_client(library, first, held_stream(b"data: y\n\n")) as client:
         async with anysse.open_stream(URL, method="POST", client=client, resend="always") as events:
             assert await take(events, 1) == ["x"]
@@ -646,6 +646,256 @@ async def test_an_attempt_that_is_held_back_keeps_no_slot_while_it_is_paused(lib
     assert len(client.sent) == 3
 
 
+async def test_a_request_that_is_paused_before_its_turn_lets_others_pass(library: ModuleType) -> None:
+    limits, visibility = anysse.StreamLimits(max_connections=1), Visibility(is_visible=False)
+    options: dict[str, Any] = {"limits": limits, "https_only": False, "method": "GET", "kind": "feed"}
+    async with memory_client(library, *(held_stream() for _ in range(3))) as client:
+        async with (
+            anysse.StreamClient(URL, client=client, **options) as paused,
+            anysse.StreamClient(URL, client=client, visibility=visibility, **options) as hidden,
+            anysse.StreamClient(URL, client=client, **options) as visible,
+        ):
+            paused.pause()
+            first, second, third = paused.start(), hidden.start(), visible.start()
+            with anyio.fail_after(5):
+                await third.wait_for(StreamStatus.CONNECTED)
+            assert limits.waiting == 0
+            third.disconnect()
+            visibility.show()
+            with anyio.fail_after(5):
+                await second.wait_for(StreamStatus.CONNECTED)
+            second.disconnect()
+            paused.resume()
+            with anyio.fail_after(5):
+                await first.wait_for(StreamStatus.CONNECTED)
+
+
+async def test_a_request_that_is_resumed_before_its_turn_has_kept_its_place(library: ModuleType) -> None:
+    limits = anysse.StreamLimits(max_connections=1)
+    options: dict[str, Any] = {"limits": limits, "https_only": False}
+    async with memory_client(library, *(held_stream() for _ in range(3))) as client:
+        async with anysse.StreamClient(URL, client=client, **options) as manager:
+            first, second, third = (manager.start() for _ in range(3))
+            await first.wait_for(StreamStatus.CONNECTED)
+            await anyio.wait_all_tasks_blocked()
+            for mode in (None, "hold", "close"):
+                second.pause(mode)
+                assert second.status is StreamStatus.PAUSED
+                second.resume()
+                assert second.status is StreamStatus.CONNECTING
+            first.disconnect()
+            with anyio.fail_after(5):
+                await second.wait_for(StreamStatus.CONNECTED)
+            assert third.status is StreamStatus.CONNECTING
+    assert len(client.sent) == 2
+
+
+async def test_a_prompt_that_was_refused_is_not_sent_while_it_is_paused(library: ModuleType) -> None:
+    began, attempts = anyio.Event(), 0
+
+    async def prepare(request: Any, attempt: anysse.Attempt) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 2:
+            began.set()
+            await anyio.sleep_forever()
+
+    refusal = Answer(status=503, headers=[("Retry-After", "0")])
+    async with memory_client(library, refusal, stream_of(b"data: x\n\n")) as client:
+        async with anysse.StreamClient(
+            URL, client=client, https_only=False, prepare=prepare, retry=QUICK
+        ) as manager:
+            request = manager.start()
+            await began.wait()
+            manager.pause("close")  # nothing of this attempt was sent
+            await turns(50)
+            assert request.status is StreamStatus.PAUSED
+            assert len(client.sent) == 1
+            manager.resume()
+            with anyio.fail_after(5):
+                assert await request.wait() is StreamStatus.COMPLETED
+    assert (attempts, len(client.sent)) == (3, 2)
+
+
+async def test_an_attempt_that_is_held_while_it_is_prepared_is_sent_on_resuming(library: ModuleType) -> None:
+    began, may_go = anyio.Event(), anyio.Event()
+
+    async def prepare(request: Any, attempt: anysse.Attempt) -> None:
+        if attempt.number == 2:
+            began.set()
+            await may_go.wait()
+
+    answers = [stream_of(b"retry: 100\ndata: x\n\n"), held_stream(b"data: y\n\n")]
+    async with memory_client(library, *answers) as client:
+        async with anysse.open_stream(URL, client=client, prepare=prepare) as events:
+            await began.wait()
+            events.pause("hold")
+            may_go.set()
+            await turns(50)
+            assert len(client.sent) == 1
+            events.resume()
+            assert await take(events, 2) == ["x", "y"]
+
+
+async def test_a_body_that_can_be_read_once_is_not_cut_on_its_way() -> None:
+    more = anyio.Event()
+
+    async def body() -> Any:
+        yield b"A"
+        await more.wait()
+        yield b"B"
+
+    async with serve(respond_whole) as server:
+        async with anyio.create_task_group() as tasks:
+            visibility = Visibility()
+
+            async def hide() -> None:
+                await server.until(lambda: server.open_connections == 1)
+                visibility.hide()
+                await turns(50)
+                more.set()
+                await turns(50)
+                visibility.show()
+
+            tasks.start_soon(hide)
+            async with anysse.open_stream(
+                server.url, method="POST", content=body(), resend="always", visibility=visibility
+            ) as events:
+                assert await take(events, 1) == ["AB"]
+    assert len(server.requests) == 1
+
+
+async def respond_whole(connection: Any) -> None:
+    await connection.respond(200)
+    await connection.send(f"data: {connection.request.body.decode()}\n\n")
+    await connection.end()
+
+
+@pytest.mark.parametrize("mode", [None, "hold"])
+async def test_a_retry_policy_may_pause(library: ModuleType, mode: Any) -> None:
+    def retry(failure: anysse.Failure) -> float:
+        streams[0].pause(mode)
+        return 0.0
+
+    streams: list[anysse.EventStream] = []
+    tap, recorder = Tap(), Recorder()
+    answers = [Answer(parts=tap, after=broken), held_stream(b"data: y\n\n")]
+    async with memory_client(library, *answers) as client:
+        async with anysse.open_stream(URL, client=client, retry=retry, observers=[recorder]) as events:
+            streams.append(events)
+            tap.put(b"data: x\n\n")
+            tap.end()
+            await events.wait_for(StreamStatus.PAUSED)
+            assert await take(events, 1) == ["x"]
+            await later(events)
+            assert events.status is StreamStatus.PAUSED
+            assert len(client.sent) == 1
+            assert recorder.of(anysse.AttemptFailed)[0].retry_in is None
+            events.resume()
+            assert await take(events, 1) == ["y"]
+
+
+async def broken() -> None:
+    raise OSError("reset by peer")
+
+
+@pytest.mark.parametrize("mode", [None, "hold"])
+async def test_a_callback_may_pause_as_the_done_event_comes(library: ModuleType, mode: Any) -> None:
+    def pause(*_: object) -> bool:
+        if streams:
+            streams[0].pause(mode)
+        return True
+
+    for options in ({"on_comment": pause, "done": "[DONE]"}, {"done": pause}):
+        streams: list[anysse.EventStream] = []
+        tap = Tap()
+        async with memory_client(library, Answer(parts=tap)) as client:
+            async with anysse.open_stream(URL, client=client, **options) as events:
+                streams.append(events)
+                tap.put(b": comment\ndata: [DONE]\n\n")
+                with anyio.fail_after(5):
+                    await events.wait_for(StreamStatus.COMPLETED)
+
+
+async def test_a_reply_that_would_begin_anew_is_held(library: ModuleType) -> None:
+    """Without IDs all of it would come once more; with them, or before its first event, it is closed."""
+    for begin, is_held in ((b"", False), (b"data: x\n\n", True), (b"id: 7\ndata: x\n\n", False)):
+        first = held_stream(begin)
+        async with memory_client(library, first, held_stream(b"data: y\n\n")) as client:
+            async with anysse.open_stream(URL, client=client, kind="reply") as events:
+                await turns(50)
+                events.pause()
+                await turns(50)
+                assert first.is_closed is not is_held
+                events.pause("close")
+                await turns(50)
+                assert first.is_closed
+
+
+def test_its_timeouts_rest_whoever_holds_it_again(library: ModuleType) -> None:
+    class Holding(anysse.Observer):
+        left = 2
+
+        def observe(self, fact: anysse.Fact, /) -> None:
+            is_let_go = isinstance(fact, anysse.StatusChanged) and fact.previous == "paused"
+            if is_let_go and self.left:
+                self.left -= 1
+                streams[0].pause("hold")
+
+    async def main() -> None:
+        async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+            async with anysse.open_stream(
+                URL, client=client, timeouts=Timeouts(idle=10), observers=[Holding()]
+            ) as events:
+                streams[:] = [events]
+                events.pause("hold")
+                for _ in range(2):
+                    events.resume()
+                    assert events.status is StreamStatus.PAUSED
+                    await anyio.sleep(1000)
+                events.resume()
+                assert events.status is StreamStatus.CONNECTED
+                assert await take(events, 1) == ["x"]
+
+    streams: list[anysse.EventStream] = []
+    in_virtual_time(main)
+
+
+def test_its_timeouts_rest_where_it_is_held_in_the_middle_of_a_read(library: ModuleType) -> None:
+    def hold(comment: str) -> None:
+        streams[0].pause("hold")
+
+    async def main() -> None:
+        tap = Tap()
+        async with memory_client(library, Answer(parts=tap)) as client:
+            timeouts = Timeouts(idle=10, first_event=20)
+            async with anysse.open_stream(URL, client=client, timeouts=timeouts, on_comment=hold) as events:
+                streams[:] = [events]
+                tap.put(b": hold\ndata: x\n\n")
+                assert await take(events, 1) == ["x"]
+                await anyio.sleep(1000)
+                assert (events.status, events.last_error) == (StreamStatus.PAUSED, None)
+
+    streams: list[anysse.EventStream] = []
+    in_virtual_time(main)
+
+
+async def test_observers_are_told_in_order_of_what_one_of_them_makes_happen(library: ModuleType) -> None:
+    class Resuming(anysse.Observer):
+        def observe(self, fact: anysse.Fact, /) -> None:
+            if isinstance(fact, anysse.StatusChanged) and fact.status == "paused":
+                streams[0].resume()
+
+    streams: list[anysse.EventStream] = []
+    recorder = Recorder()
+    async with memory_client(library, held_stream()) as client:
+        observers = [Resuming(), recorder]
+        async with anysse.open_stream(URL, client=client, observers=observers) as events:
+            streams.append(events)
+            events.pause("hold")
+    assert recorder.statuses == ["connecting", "connected", "paused", "connected", "idle"]
+
+
 # --- a client's requests ---
 
 
@@ -654,8 +904,7 @@ async def test_a_client_pauses_all_its_requests_and_those_to_come(library: Modul
     answers = [held_stream(b"data: a\n\n"), held_stream(b"data: b\n\n")]
     more = [held_stream(b"data: c\n\n") for _ in range(3)]
     async with memory_client(library, *answers, *more) as client:
-        options: dict[str, Any] = {"method": "GET", "https_only": False, "on_message": None}
-        del options["on_message"]
+        options: dict[str, Any] = {"method": "GET", "kind": "feed", "https_only": False}
         async with anysse.StreamClient(URL, client=client, **options) as manager:
             requests = [manager.start(on_message=lambda data, event: texts.append(data)) for _ in range(2)]
             while len(texts) < 2:
@@ -725,7 +974,7 @@ async def test_a_handler_may_pause_its_own_request(library: ModuleType) -> None:
         if data == "a":
             manager.pause()
 
-    answers = [held_stream(b"data: a\n\n"), stream_of(b"data: b\n\ndata: [DONE]\n\n")]
+    answers = [held_stream(b"id: 1\ndata: a\n\n"), stream_of(b"data: b\n\ndata: [DONE]\n\n")]
     async with memory_client(library, *answers) as client:
         async with anysse.StreamClient(URL, client=client, method="GET", https_only=False) as manager:
             request = manager.start(on_message=on_message)

@@ -193,7 +193,7 @@ def test_a_stream_is_where_its_model_is(method: str, told: list[str]) -> None:
                 method=method,
                 client=client,
                 kind="feed",
-                retry=anysse.ExponentialBackoff(initial=0.2, jitter=0),
+                retry=anysse.ExponentialBackoff(initial=0.2, maximum=0.2, jitter=0),
                 visibility=visibility,
             ) as events,
         ):

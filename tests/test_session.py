@@ -846,8 +846,10 @@ def test_nothing_befalls_a_stream_that_has_not_begun(act: str) -> None:
     assert life.status is StreamStatus.IDLE
 
 
-@pytest.mark.parametrize("act", ["opened", "finished"])
-@pytest.mark.parametrize("before", [StreamStatus.WAITING, StreamStatus.PAUSED])
+@pytest.mark.parametrize(
+    ("before", "act"),
+    [(StreamStatus.WAITING, "opened"), (StreamStatus.WAITING, "finished"), (StreamStatus.PAUSED, "opened")],
+)
 def test_no_answer_comes_where_nothing_was_asked(before: StreamStatus, act: str) -> None:
     life = Life().open().take()
     life.pause() if before is StreamStatus.PAUSED else life.end()

@@ -315,14 +315,20 @@ class SessionMachine(RuleBasedStateMachine):
 
     def pause(self, draw: Draw) -> None:
         before, mode = self.session.status, draw(pause_modes)
-        is_under_way = before in (S.CONNECTING, S.CONNECTED)
-        if mode == "close" and (is_under_way or self.held) and not self.session.may_restart:
+        is_held_back = not self.is_sent and S.CONNECTING in (before, self.held)
+        is_under_way = before in (S.CONNECTING, S.CONNECTED) and not is_held_back
+        is_to_be_cut = mode == "close" and (is_under_way or self.held) and not is_held_back
+        if is_to_be_cut and not self.session.may_restart:
             with pytest.raises(InvalidRequest):
                 self.session.pause(mode)
             assert self.session.status is before
             return
-        if is_under_way:
-            self.held = before if mode == "hold" or not self.session.may_restart else None
+        goes_on = self.said.kind == "feed" or not self.delivered or self.session.learnt_id != ""
+        if is_held_back:  # it keeps its place
+            self.held = S.CONNECTING if before is S.CONNECTING or mode != "close" else None
+        elif is_under_way:
+            is_cut = mode == "close" or (mode is None and self.session.may_restart and goes_on)
+            self.held = None if is_cut else before
         elif mode == "close":
             self.held = None
         self.session.pause(mode)
@@ -332,7 +338,8 @@ class SessionMachine(RuleBasedStateMachine):
 
     def come_to_rest(self, draw: Draw) -> None:
         """What is given up is gone; what is held may be found not to have been sent."""
-        if not self.session.is_held and not self.is_at_rest:
+        if not self.is_at_rest and (self.held is None or not self.is_sent):
+            self.held = None
             self.took(self.session.given_up(self.now))
 
     def resume(self, draw: Draw) -> None:

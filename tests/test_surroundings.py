@@ -19,7 +19,7 @@ from anysse._sleep import time_asleep
 from anysse._steering import NETWORK_FLOOR, PROBE_GRACE
 from anysse._surroundings import SLEEP_CHECK
 from anysse.network import NetworkChange
-from tests.server import held, serve
+from tests.server import feed, held, serve
 from tests.streams import (
     Answer,
     Recorder,
@@ -74,6 +74,20 @@ def following(client: Any, **options: Any) -> Any:
     return anysse.open_stream(URL, **{"client": client, "network": True, "retry": SLOW, **options})
 
 
+def machine_streams(events: "anysse.EventStream") -> list[Any]:
+    """Give what surroundings steer, to have something happen in this very tick."""
+    return list(events._reader._surroundings._streams)  # type: ignore[union-attr]
+
+
+def broken_off(*parts: bytes) -> Answer:
+    """A stream whose connection is lost."""
+
+    async def reset() -> None:
+        raise OSError("reset by peer")
+
+    return Answer(parts=parts, after=reset)
+
+
 async def take(events: "anysse.EventStream", count: int) -> list[str]:
     with anyio.fail_after(10):
         return [(await events.receive()).data for _ in range(count)]
@@ -86,7 +100,7 @@ def test_a_stream_that_waits_tries_at_once_as_the_network_comes_back(
     library: ModuleType, machine: Machine
 ) -> None:
     async def main() -> None:
-        answers = [stream_of(b"retry: 60000\nid: 7\ndata: x\n\n"), held_stream(b"data: y\n\n")]
+        answers = [broken_off(b"retry: 60000\nid: 7\ndata: x\n\n"), held_stream(b"data: y\n\n")]
         async with memory_client(library, *answers) as client:
             async with following(client) as events:
                 assert await take(events, 1) == ["x"]
@@ -124,6 +138,79 @@ def test_a_network_that_flaps_makes_no_storm(library: ModuleType, machine: Machi
                 assert min(gaps) == pytest.approx(NETWORK_FLOOR, abs=0.001)
 
     in_virtual_time(main)
+
+
+def test_a_network_that_flaps_uses_up_no_retries(library: ModuleType, machine: Machine) -> None:
+    async def main() -> None:
+        retry = anysse.ExponentialBackoff(initial=1.0, jitter=0, max_retries=3)
+        refusals = [Answer(status=503)] * 60
+        async with memory_client(library, broken_off(b"data: x\n\n"), *refusals) as client:
+            async with following(client, retry=retry) as events:
+                assert await take(events, 1) == ["x"]
+                for _ in range(20):
+                    await anyio.sleep(0.5)
+                    machine.change(is_back=True)
+                assert len(client.sent) >= 15
+                began = anyio.current_time()
+                with pytest.raises(anysse.StatusError):
+                    await events.receive()
+                assert 6.5 <= anyio.current_time() - began <= 7.5  # 1, 2 and 4 s, as if nothing had been
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param([stream_of(b"retry: 60000\ndata: x\n\n")], id="after its end"),
+        pytest.param(
+            [stream_of(b"retry: 100\ndata: x\n\n"), Answer(status=503, headers=[("Retry-After", "60")])],
+            id="after a refusal",
+        ),
+    ],
+)
+def test_a_server_that_asks_to_be_left_alone_is(
+    library: ModuleType, machine: Machine, first: list[Answer]
+) -> None:
+    async def main() -> None:
+        async with memory_client(library, *first, held_stream(b"data: y\n\n")) as client:
+            async with following(client) as events:
+                assert await take(events, 1) == ["x"]
+                await anyio.sleep(30)
+                for _ in range(20):
+                    machine.change(is_back=True)
+                    await anyio.sleep(1)
+                assert len(client.sent) == len(first)
+                machine.slept += 30  # which goes by as well
+                with anyio.fail_after(SLEEP_CHECK + 0.5):
+                    assert (await events.receive()).data == "y"
+
+    in_virtual_time(main)
+
+
+async def test_who_waits_in_line_as_the_network_comes_back_is_not_cut_later(machine: Machine) -> None:
+    limits = anysse.StreamLimits(max_connections=1)
+    may_answer = anyio.Event()
+
+    async def script(connection: Any) -> None:
+        await may_answer.wait()
+        await feed("data: y\n\n")(connection)
+
+    async with serve(held("data: x\n\n"), script) as server:
+        async with anysse.StreamClient(server.url, limits=limits, network=True) as client:
+            first, second = client.start(), client.start()
+            await first.wait_for(StreamStatus.CONNECTED)
+            await anyio.sleep(NETWORK_FLOOR + 0.1)  # as long as counts as stuck
+            machine.change(is_back=True)
+            await turns(20)
+            first.disconnect()
+            await server.requested(2)
+            second.pause("hold")
+            second.resume()
+            may_answer.set()
+            with anyio.fail_after(10):
+                assert await second.wait() is StreamStatus.COMPLETED
+        assert len(server.requests) == 2
 
 
 def test_a_connection_whose_packets_were_lost_on_the_way_is_begun_anew(
@@ -242,7 +329,9 @@ async def test_what_is_held_is_closed_where_its_local_address_is_gone(machine: M
             assert await take(events, 1) == ["y"]
 
 
-async def test_a_prompt_that_is_held_stays_so_where_its_local_address_is_gone(machine: Machine) -> None:
+async def test_a_prompt_that_is_held_is_an_error_on_resuming_where_its_local_address_is_gone(
+    machine: Machine,
+) -> None:
     async with serve(held("data: x\n\n")) as server:
         async with anysse.open_stream(server.url, method="POST", network=True) as events:
             assert await take(events, 1) == ["x"]
@@ -251,6 +340,9 @@ async def test_a_prompt_that_is_held_stays_so_where_its_local_address_is_gone(ma
             await turns(50)
             assert events.status is StreamStatus.PAUSED
             assert server.open_connections == 1
+            events.resume()
+            with pytest.raises(anysse.StreamDropped, match="given up for a new connection"):
+                await take(events, 1)
 
 
 async def test_what_was_received_is_delivered_before_its_connection_is_made_anew(machine: Machine) -> None:
@@ -268,6 +360,59 @@ async def test_what_was_received_is_delivered_before_its_connection_is_made_anew
             machine.change(lost=LOOPBACK)
             await turns(100)
             assert await take(events, 9) == [str(number) for number in range(9)]
+
+
+@pytest.mark.parametrize("is_hidden", [False, True])
+async def test_a_prompt_is_not_sent_again_where_it_is_paused_just_then(
+    machine: Machine, is_hidden: bool
+) -> None:
+    visibility = anysse.Visibility()
+    async with serve(held("data: x\n\n")) as server:
+        async with anysse.open_stream(
+            server.url, method="POST", network=True, visibility=visibility
+        ) as events:
+            assert await take(events, 1) == ["x"]
+            await anyio.wait_all_tasks_blocked()
+            for stream in machine_streams(events):
+                stream.addresses_are_gone(LOOPBACK)
+            visibility.hide() if is_hidden else events.pause()
+            await turns(50)
+            visibility.show()
+            events.resume()
+            with pytest.raises(anysse.StreamDropped, match="given up for a new connection"):
+                await take(events, 1)
+        assert len(server.requests) == 1
+
+
+async def test_a_prompt_whose_local_address_is_gone_is_delivered_as_far_as_it_came(machine: Machine) -> None:
+    parts = [f"data: {number}\n\n" for number in range(4)]
+    async with serve(held(*parts)) as server:
+        async with anysse.open_stream(server.url, method="POST", network=True, buffer=1) as events:
+            await turns(100)
+            machine.change(lost=LOOPBACK)
+            await turns(50)
+            with pytest.raises(anysse.StreamDropped, match="given up for a new connection"):
+                await take(events, 5)
+
+
+async def test_the_address_of_an_earlier_connection_does_not_matter(machine: Machine) -> None:
+    may_answer = anyio.Event()
+
+    async def script(connection: Any) -> None:
+        await may_answer.wait()
+        await held("data: y\n\n")(connection)
+
+    async with serve(feed("retry: 100\ndata: x\n\n"), script) as server:
+        async with anysse.open_stream(server.url, network=True) as events:
+            assert await take(events, 1) == ["x"]
+            await server.requested(2)
+            events.pause("hold")
+            machine.change(lost=LOOPBACK)
+            await turns(50)
+            events.resume()
+            may_answer.set()
+            assert await take(events, 1) == ["y"]
+        assert len(server.requests) == 2
 
 
 # --- the machine sleeps ---
@@ -311,9 +456,34 @@ def test_a_connection_that_shows_life_after_sleep_is_kept(library: ModuleType, m
     in_virtual_time(main)
 
 
+@pytest.mark.parametrize("is_held_first", [True, False])
+def test_a_connection_that_is_held_over_sleep_is_probed_on_resuming(
+    library: ModuleType, machine: Machine, is_held_first: bool
+) -> None:
+    async def main() -> None:
+        answers = [held_stream(b"id: 7\ndata: x\n\n"), held_stream(b"data: y\n\n")]
+        async with memory_client(library, *answers) as client:
+            async with following(client) as events:
+                assert await take(events, 1) == ["x"]
+                if is_held_first:
+                    events.pause("hold")
+                await anyio.sleep(50)
+                machine.slept += 3600
+                await anyio.sleep(SLEEP_CHECK + 1)
+                events.pause("hold")
+                await anyio.sleep(1000)
+                assert events.status is StreamStatus.PAUSED
+                events.resume()
+                began = anyio.current_time()
+                assert (await events.receive()).data == "y"
+                assert anyio.current_time() - began <= PROBE_GRACE + 0.1
+
+    in_virtual_time(main)
+
+
 def test_sleep_cuts_a_wait_short(library: ModuleType, machine: Machine) -> None:
     async def main() -> None:
-        answers = [stream_of(b"retry: 3600000\ndata: x\n\n"), held_stream(b"data: y\n\n")]
+        answers = [broken_off(b"data: x\n\n"), held_stream(b"data: y\n\n")]
         async with memory_client(library, *answers) as client:
             async with following(client) as events:
                 assert await take(events, 1) == ["x"]
@@ -440,6 +610,25 @@ async def test_a_network_that_cannot_be_watched_breaks_no_stream(
                 await turns(20)
                 assert events.status is StreamStatus.CONNECTED
     assert "the network cannot be watched: not in this sandbox" in caplog.text
+
+
+async def test_a_bug_in_watching_breaks_no_stream(
+    library: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[None]:
+        raise ValueError("a bug")
+        yield
+
+    monkeypatch.setattr("anysse._surroundings.watch", broken)
+    async with memory_client(library, held_stream(b"data: x\n\n")) as client:
+        with caplog.at_level(logging.WARNING, logger="anysse"):
+            async with following(client) as events:
+                assert await take(events, 1) == ["x"]
+                await turns(20)
+                assert events.status is StreamStatus.CONNECTED
+    assert "the network cannot be watched: a bug" in caplog.text
+    assert "Traceback" in caplog.text
 
 
 async def test_the_exception_of_a_block_leaves_as_itself(library: ModuleType, machine: Machine) -> None:
