@@ -5,13 +5,12 @@ drives a session performs the step and tells it what happened; every transition 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ._check import check_number
 from ._errors import (
     AnysseError,
-    ConnectError,
     InvalidRequest,
     ResponseError,
     StatusError,
@@ -19,6 +18,7 @@ from ._errors import (
     StreamTimeout,
 )
 from ._options import Kind, PauseMode, Resend, StreamStatus
+from ._resend import SentRequest
 from ._retry import (
     DEFAULT_JITTER,
     DEFAULT_RECONNECTION_TIME,
@@ -142,11 +142,7 @@ class Session:
         self._good_at = 0.0
         self.started_at = 0.0
         """When this attempt began, or the one before; nobody held it back any more."""
-        # What the attempt sends; until one is sent, it may be sent.
-        self._is_safe = True
-        self._has_key = False
-        self._is_body_spent = False
-        self._was_acted_upon = False
+        self._request = SentRequest()
 
     # --- what the user does ---
 
@@ -283,9 +279,11 @@ class Session:
     def sending(self, method: str, *, has_idempotency_key: bool, is_body_read_once: bool = False) -> None:
         """A request is about to be sent; a body that can be read once may be spent any moment."""
         self._is_held_back = False
-        self._is_safe = method.upper() == "GET"
-        self._has_key = has_idempotency_key
-        self._is_body_spent = is_body_read_once
+        self._request = SentRequest(
+            is_safe=method.upper() == "GET",
+            has_idempotency_key=has_idempotency_key,
+            is_body_spent=is_body_read_once,
+        )
 
     def sent(self, *, is_body_spent: bool, was_acted_upon: bool = False) -> None:
         """A request was sent, or could not be.
@@ -295,8 +293,7 @@ class Session:
             was_acted_upon: Whether a redirect said so, by leading on to the result with a GET; what goes
                 wrong after that is no reason to send the request itself again.
         """
-        self._is_body_spent = is_body_spent
-        self._was_acted_upon = was_acted_upon
+        self._request = replace(self._request, is_body_spent=is_body_spent, was_acted_upon=was_acted_upon)
 
     def opened(self, now: float) -> None:
         """The server accepted the stream."""
@@ -365,7 +362,7 @@ class Session:
         if delay is None:
             return self._fail(error)
         if not self._may_send_again(error):
-            error.hint = _not_sent_again(error.hint, is_body_spent=self._is_body_spent)
+            error.hint = self._request.hint(error.hint)
             return self._fail(error)
         self.retry_count += 1
         return self._wait_or_rest(max(delay, MIN_DELAY))
@@ -413,17 +410,9 @@ class Session:
         return True
 
     def _may_send_again(self, error: AnysseError) -> bool:
-        """Never send a prompt twice by accident: it would be answered, and billed, twice.
-
-        What is received counts as handed out, since what is buffered still will be.
-        """
-        if self._is_body_spent or self.is_done:
-            return False
-        if self._is_safe or self._rules.resend == "always":
-            return True
-        if not self._was_acted_upon and (_was_not_sent(error) or _was_refused(error)):
-            return True
-        return not self._delivered and (self._rules.resend == "undelivered" or self._has_key)
+        return not self.is_done and self._request.may_be_sent_again(
+            self._rules.resend, error, was_delivered=self._delivered
+        )
 
     def _judge(self, now: float) -> None:
         """The connection is over. If it delivered, or lasted, it was good until now."""
@@ -447,7 +436,7 @@ class Session:
             self._good_at = now
         self.started_at = now
         self._is_open = self._is_good = False
-        self._is_safe, self._has_key, self._was_acted_upon = True, False, False
+        self._request = SentRequest(is_body_spent=self._request.is_body_spent)
         self._is_held_back = True
         self.attempts += 1
         self._move(StreamStatus.CONNECTING)
@@ -486,29 +475,3 @@ class Session:
         return status in _MOVES[self.status] or (
             kept is not None and (status is kept or status in _MOVES[kept])
         )
-
-
-def _was_not_sent(error: AnysseError) -> bool:
-    return isinstance(error, ConnectError) or (
-        isinstance(error, StreamTimeout) and error.phase in ("pool", "connect")
-    )
-
-
-def _was_refused(error: AnysseError) -> bool:
-    """The answer says that the request was not acted upon."""
-    if not isinstance(error, StatusError):
-        return False
-    if error.status_code == 503:
-        return error.retry_after is not None
-    return error.status_code in (401, 408, 425, 429)
-
-
-def _not_sent_again(hint: str, *, is_body_spent: bool) -> str:
-    if is_body_spent:
-        why = "it was not sent again, since its body can be read only once: pass bytes instead"
-    else:
-        why = (
-            "it was not sent again, since the server may have acted upon it: pass resend= to allow that, "
-            "or an Idempotency-Key header"
-        )
-    return f"{hint}; {why}" if hint else why

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-MODULES = ("_parser", "_session", "_retry")
+MODULES = ("_parser", "_session", "_resend", "_retry")
 TESTS = ("parser", "parser_properties", "intake", "retry", "session", "session_machine")
 BAR = 90.0
 CONFIG = f"""
