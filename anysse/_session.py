@@ -116,19 +116,19 @@ class Session:
         self._rules = rules
         self._chance = chance
         self._on_status = on_status
-        self.status = StreamStatus.IDLE
-        self.last_event_id = last_event_id
+        self.status: StreamStatus = StreamStatus.IDLE
+        self.last_event_id: str = last_event_id
         """The one received: what a reconnection sends."""
-        self.learnt_id = ""
+        self.learnt_id: str = ""
         """The same, where the stream itself learnt it; empty while it is only what the caller said."""
         self.reconnection_time: float | None = None
         """Seconds that the server set, clamped, or None."""
-        self.retry_count = 0
+        self.retry_count: int = 0
         """Attempts in a row since the stream was last good, without the first."""
-        self.attempts = 0
+        self.attempts: int = 0
         self.last_error: Exception | None = None
-        self.was_open = False
-        self.is_done = False
+        self.was_open: bool = False
+        self.is_done: bool = False
         """Whether its done event came; whatever happens then is its end, and a good one."""
         self._is_closed = False
         self._kept: StreamStatus | None = None  # the status of what a pause keeps as it is
@@ -140,7 +140,7 @@ class Session:
         self._may_reauthorize = True  # once for each good connection
         self._opened_at = 0.0
         self._good_at = 0.0
-        self.started_at = 0.0
+        self.started_at: float = 0.0
         """When this attempt began, or the one before; nobody held it back any more."""
         self._request = SentRequest()
 

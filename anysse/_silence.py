@@ -42,8 +42,10 @@ class SilenceWatch:
         self._cadence = cadence
         self._first_event = first_event
         self._first_event_by = now + first_event if first_event is not None else float("inf")
-        self.awaits_event = first_event is not None
+        self.awaits_event: bool = first_event is not None
         """Whether to tell of the next event."""
+        self.moves_at: float = now
+        """From when on to tell of bytes."""
         self._probed: float | None = None
         self._rested_at: float | None = None
         self._put_off: float | None = None  # the grace of a probe that comes once it moves
@@ -57,7 +59,7 @@ class SilenceWatch:
         self._slack = SHORTEST if idle is None and self._cadence is not None else self._idle / 16
 
     def heard(self, now: float, last_byte_at: float | None) -> None:
-        """Bytes came, and before them some at ``last_byte_at``; to be told of it from ``moves_at`` on."""
+        """Bytes came, and before them some at ``last_byte_at``; to be called from ``moves_at`` on."""
         # Past the deadline and not cut off: it is this process that was held up, and not the server.
         if self._cadence is not None and now <= self._scope.deadline:
             # What came before this connection, or before its consumer caught up, is no silence of it.

@@ -50,11 +50,11 @@ class Steering:
         self._session = session
         self._clock = clock
         self.next_attempt_at: float | None = None
-        self.is_restarting = False
+        self.is_restarting: bool = False
         """Whether what is under way is to be given up for another attempt."""
-        self.is_cut_off = False
+        self.is_cut_off: bool = False
         """Whether nothing more will come of the connection, even if it may not be made anew."""
-        self.is_delivering = False
+        self.is_delivering: bool = False
         """Whether what was received waits for the consumer: a restart may not cut this short."""
         self.local_address: str | None = None
         """Where this end of the connection is, if anyone wants to know."""

@@ -27,8 +27,11 @@ QUICK = anysse.ExponentialBackoff(initial=0.1, jitter=0)
 
 
 async def take(events: "anysse.EventStream", count: int) -> list[str]:
+    texts: list[str] = []
     with anyio.fail_after(10):
-        return [(await events.receive()).data for _ in range(count)]
+        while len(texts) < count:
+            texts.append((await events.receive()).data)
+    return texts
 
 
 async def later(events: "anysse.EventStream") -> None:

@@ -89,8 +89,11 @@ def broken_off(*parts: bytes) -> Answer:
 
 
 async def take(events: "anysse.EventStream", count: int) -> list[str]:
+    texts: list[str] = []
     with anyio.fail_after(10):
-        return [(await events.receive()).data for _ in range(count)]
+        while len(texts) < count:
+            texts.append((await events.receive()).data)
+    return texts
 
 
 # --- the network comes back ---
