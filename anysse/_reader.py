@@ -4,7 +4,6 @@ It never raises what a stream may fail with: the session keeps it, and whoever r
 """
 
 import logging
-from collections import deque
 from collections.abc import Awaitable
 from functools import partial
 from inspect import isawaitable
@@ -74,7 +73,7 @@ class Reader:
         self._task_id: int | None = None
         self._is_stopped = False
         self._head: StreamResponse | None = None  # of this attempt
-        self._untold: deque[Fact] = deque()
+        self._untold: list[Fact] = []  # few: an empty deque takes ten times as much
         self._is_telling = False
 
     # --- what others may ask of it; never waits ---
@@ -423,7 +422,7 @@ class Reader:
         while not self._is_telling and self._untold:
             self._is_telling = True
             try:
-                self._tell_all(self._untold.popleft())
+                self._tell_all(self._untold.pop(0))
             finally:
                 self._is_telling = False
 
