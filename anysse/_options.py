@@ -27,7 +27,7 @@ class StreamStatus(StrEnum):
     WAITING = "waiting"
     """Between two attempts."""
     PAUSED = "paused"
-    """Held by its user."""
+    """It rests until it is resumed, or shown."""
     COMPLETED = "completed"
     """Ended as it should, at its done event, its end, or a 204."""
     ERROR = "error"
