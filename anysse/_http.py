@@ -103,11 +103,11 @@ class Exchange:
 
     @property
     def local_address(self) -> str | None:
-        """The IP address of this end, where there is one, and the transport tells."""
+        """The IP address of this end, without its scope, where there is one, and the transport tells."""
         if self._network_stream is None:
             return None
         place = self._network_stream.get_extra_info("client_addr")
-        return place[0] if isinstance(place, tuple) else None
+        return place[0].partition("%")[0] if isinstance(place, tuple) else None
 
     def pour(self, take: Callable[[bytes], bool]) -> Awaitable[bool]:
         """Hand what comes to ``take``, until that gives False or for a while; tell whether there may be more.

@@ -14,7 +14,8 @@ import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 import anysse
-from anysse import StreamStatus, Timeouts
+from anysse import ConnectError, StreamStatus, Timeouts
+from anysse._http import Exchange
 from anysse._sleep import time_asleep
 from anysse._steering import NETWORK_FLOOR, PROBE_GRACE
 from anysse._surroundings import SLEEP_CHECK
@@ -309,6 +310,30 @@ async def test_a_connection_whose_local_address_is_gone_is_made_anew_at_once(
                 assert (events.retry_count, events.last_error) == (0, None)
         assert server.requests[1].headers["last-event-id"] == "7"
         assert recorder.of(anysse.AttemptFailed) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "address"),
+    [
+        (("192.0.2.1", 80), "192.0.2.1"),
+        (("2001:db8::1", 80, 0, 0), "2001:db8::1"),
+        (("fe80::1%eth0", 80, 0, 2), "fe80::1"),
+        ("/run/socket", None),  # of a connection within the machine
+        (None, None),
+    ],
+)
+def test_a_local_address_is_one_that_a_change_may_name(
+    library: ModuleType, place: object, address: str | None
+) -> None:
+    class NetworkStream:
+        def get_extra_info(self, info: str) -> object:
+            assert info == "client_addr"
+            return place
+
+    request = library.Request("GET", URL)
+    response = library.Response(200, request=request, stream=library.ByteStream(b""))
+    response.extensions["network_stream"] = NetworkStream()
+    assert Exchange(response, None, (), ConnectError).local_address == address
 
 
 async def test_a_prompt_whose_local_address_is_gone_is_an_error_at_once(machine: Machine) -> None:
