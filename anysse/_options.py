@@ -62,8 +62,8 @@ class Timeouts:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "idle" and isinstance(value, str):
-                _check_word(value)
+            if field.name == "idle":
+                _check_idle(value)
             elif value is not None:
                 check_seconds(f"timeouts.{field.name}", value)
 
@@ -89,7 +89,11 @@ class Timeouts:
         return None if self.idle == "auto" else self.idle
 
 
-def _check_word(value: str) -> None:
-    if value not in ("default", "auto"):
-        problem = f"must be seconds above zero or None, not {shown(value)}; or 'default', or 'auto'"
-        raise InvalidRequest("timeouts.idle", problem)
+def _check_idle(value: object) -> None:
+    if value is None or (isinstance(value, str) and value in ("default", "auto")):
+        return
+    try:
+        check_seconds("timeouts.idle", value)
+    except InvalidRequest:
+        problem = f"must be seconds above zero, 'default', 'auto' or None, not {shown(value)}"
+        raise InvalidRequest("timeouts.idle", problem) from None

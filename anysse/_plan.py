@@ -1,6 +1,7 @@
 """What the caller decided about a stream: checked when made, frozen from then on. No I/O, no httpx."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -49,7 +50,9 @@ class StreamPlan:
         check_callable("prepare", self.prepare)
         check_callable("on_comment", self.on_comment)
         if self.visibility is not None and not isinstance(self.visibility, Visibility):
-            problem = f"must be an anysse.Visibility or None, not {shown(self.visibility)}"
+            is_unentered = isinstance(self.visibility, AbstractAsyncContextManager)
+            hint = ": enter that with async with, and pass what it gives" if is_unentered else ""
+            problem = f"must be an anysse.Visibility or None, not {shown(self.visibility)}{hint}"
             raise InvalidRequest("visibility", problem)
         check_choice("open_when_hidden", self.open_when_hidden, (True, False))
         check_choice("network", self.network, (True, False))

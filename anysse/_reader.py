@@ -312,7 +312,7 @@ class Reader:
         self._head = self.response = exchange.head
         if exchange.head.status_code == 204:
             return self._session.finished()
-        self.steering.is_restarting = False
+        self.steering.settled()
         if self._surroundings is not None:
             self.steering.local_address = exchange.local_address
         self.counters.connected(now)
@@ -382,6 +382,7 @@ class Reader:
 
     def _failed(self, error: StreamError) -> Step:
         self._described(error)
+        self.steering.settled()
         step = self._session.failed(error, self._clock())
         if isinstance(step, Wait):
             self.counters.retries += 1

@@ -239,6 +239,11 @@ class Session:
             raise InvalidRequest("resend", f"{self._rules.resend!r} does not let this request be sent again")
 
     @property
+    def is_safe(self) -> bool:
+        """Whether it does nothing twice if the request is sent twice."""
+        return self._request.is_safe
+
+    @property
     def may_restart(self) -> bool:
         """Whether the request could be sent again, had its connection been lost just now."""
         return self._may_send_again(StreamDropped())

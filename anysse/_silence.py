@@ -96,9 +96,11 @@ class SilenceWatch:
             return StreamTimeout("first_event", self._first_event)
         if self._probed is not None:
             return StreamTimeout("idle", self._probed)
+        error = StreamTimeout("idle", self._idle)
         if self._cadence is not None:
             self._cadence.doubt()
-        return StreamTimeout("idle", self._idle)
+            error.hint = "pass timeouts.idle in seconds if the stream may be quiet for longer"
+        return error
 
     @property
     def is_probing(self) -> bool:

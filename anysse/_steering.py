@@ -32,6 +32,7 @@ class Steering:
     __slots__ = (
         "_change",
         "_clock",
+        "_is_begun_anew",
         "_reasons",
         "_scope",
         "_session",
@@ -62,6 +63,7 @@ class Steering:
         self._reasons: set[PauseReason] = set()
         self._scope: anyio.CancelScope | None = None  # around what may be given up
         self._watch: SilenceWatch | None = None  # of the connection that is read
+        self._is_begun_anew = False  # the attempt under way, for the network's sake
         self._wait: anyio.CancelScope | None = None
         self._waiting_since = 0.0
         self._change: anyio.Event | None = None
@@ -113,11 +115,13 @@ class Steering:
     def network_is_back(self) -> None:
         """Do not wait for what may work now, nor for packets that were lost on the way to a connection.
 
-        Where the server asked to be left alone for a while, it is.
+        Where the server asked to be left alone for a while, it is. It may also be that the server takes its
+        time to answer: an attempt is begun anew once, and only if that does nothing twice.
         """
         is_stuck = self._clock() >= self._session.started_at + NETWORK_FLOOR
         is_under_way = self._session.status is StreamStatus.CONNECTING and self._scope is not None
-        if is_under_way and is_stuck and self._session.may_restart:
+        if is_under_way and is_stuck and self._session.is_safe and not self._is_begun_anew:
+            self._is_begun_anew = True
             self._replace()
         elif self._session.status is StreamStatus.WAITING:
             soonest = self._session.started_at + NETWORK_FLOOR
@@ -177,6 +181,10 @@ class Steering:
     def end(self) -> None:
         """It is over."""
         self._scope = self._watch = self.local_address = None
+
+    def settled(self) -> None:
+        """The attempt came to something: whoever asked for another one has it."""
+        self._is_begun_anew = self.is_restarting = False
 
     def due_in(self, delay: float) -> float:
         """Keep when the next attempt is due, and give it; it is sooner if someone said so."""

@@ -67,19 +67,22 @@ async def terminal_visibility() -> AsyncGenerator[Visibility]:
 
 async def _stop_at_each(signals: AsyncIterator[int], visibility: Visibility, former: _Handler) -> None:
     async for number in signals:
-        was_visible = visibility.is_visible
-        visibility.hide()
-        await _let_hang_up()
+        visibility._stop()
+        await _let_hang_up(signals)
         _stop(number, former)
-        if was_visible:
-            visibility.show()
+        visibility._go_on()
 
 
-async def _let_hang_up() -> None:
-    """Let streams close their connections. What peers are told of it then is up to the kernel."""
+async def _let_hang_up(signals: AsyncIterator[int]) -> None:
+    """Let streams close their connections. What peers are told of it then is up to the kernel.
+
+    Who presses Ctrl-Z twice meanwhile wants one stop, as the kernel has it.
+    """
     with anyio.move_on_after(_MAX_GRACE, shield=True):
         for _ in range(_TURNS):
-            await anyio.sleep(_GRACE / _TURNS)
+            with anyio.move_on_after(_GRACE / _TURNS):
+                async for _again in signals:
+                    pass
 
 
 def _stop(number: int, former: _Handler) -> None:

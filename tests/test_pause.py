@@ -1092,3 +1092,8 @@ def test_an_argument_that_is_none_is_named(name: str, value: Any) -> None:
         with pytest.raises(anysse.InvalidRequest) as caught:
             make("https://a.test/", **options)
         assert caught.value.argument == name
+
+
+def test_a_visibility_that_was_not_entered_is_refused_with_a_hint() -> None:
+    with pytest.raises(anysse.InvalidRequest, match="enter that with async with, and pass what it gives"):
+        anysse.open_stream(URL, visibility=anysse.terminal_visibility())  # type: ignore[arg-type]

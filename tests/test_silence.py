@@ -406,7 +406,7 @@ def test_auto_is_learnt_and_no_number_of_seconds() -> None:
 
 @pytest.mark.parametrize("word", ["Auto", "", "none", "1"])
 def test_another_word_is_refused_with_those_that_there_are(word: str) -> None:
-    said = f"timeouts.idle: must be seconds above zero or None, not {word!r}; or 'default', or 'auto'"
+    said = f"timeouts.idle: must be seconds above zero, 'default', 'auto' or None, not {word!r}"
     with pytest.raises(InvalidRequest) as caught:
         Timeouts(idle=word)  # type: ignore[arg-type]
     assert (str(caught.value), caught.value.argument) == (said, "timeouts.idle")

@@ -240,13 +240,34 @@ def test_a_connection_whose_packets_were_lost_on_the_way_is_begun_anew(
     in_virtual_time(main)
 
 
-def test_a_prompt_on_its_way_is_not_begun_anew(library: ModuleType, machine: Machine) -> None:
+def test_a_server_that_takes_its_time_is_asked_anew_once(library: ModuleType, machine: Machine) -> None:
+    async def main() -> None:
+        async def slow(request: Any) -> Answer:
+            await anyio.sleep(3)
+            return held_stream(b"data: y\n\n")
+
+        answers = [stream_of(b"retry: 1000\ndata: x\n\n"), slow, slow, slow]
+        async with memory_client(library, *answers) as client:
+            async with following(client) as events:
+                assert await take(events, 1) == ["x"]
+                await events.wait_for(StreamStatus.CONNECTING)
+                for _ in range(20):
+                    await anyio.sleep(1)
+                    machine.change(is_back=True)
+                assert await take(events, 1) == ["y"]
+        assert len(client.sent) == 3
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("resend", ["safe", "always"])
+def test_a_prompt_on_its_way_is_not_begun_anew(library: ModuleType, machine: Machine, resend: str) -> None:
     async def main() -> None:
         async def slow(request: Any) -> Answer:
             await anyio.sleep(20)
             return stream_of(b"data: x\n\n")
 
-        async with memory_client(library, slow) as client:
+        async with memory_client(library, slow, slow) as client:
             async with anyio.create_task_group() as tasks:
 
                 async def change() -> None:
@@ -254,7 +275,7 @@ def test_a_prompt_on_its_way_is_not_begun_anew(library: ModuleType, machine: Mac
                     machine.change(is_back=True)
 
                 tasks.start_soon(change)
-                async with following(client, method="POST") as events:
+                async with following(client, method="POST", resend=resend) as events:
                     assert await take(events, 1) == ["x"]
         assert len(client.sent) == 1
 

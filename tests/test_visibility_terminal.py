@@ -128,6 +128,37 @@ async def test_what_you_hid_stays_hidden(stops: list[Any]) -> None:
     assert not stopped.is_set()
 
 
+async def test_what_you_hide_as_it_stops_stays_hidden(stops: list[Any]) -> None:
+    async with terminal_visibility() as visibility:
+        changes = Changes(visibility)
+        ctrl_z()
+        await changes.until(False)
+        visibility.show()
+        assert not visibility.is_visible  # it is about to be stopped, whatever you say
+        visibility.hide()
+        with anyio.fail_after(30):
+            while not stops:  # noqa: ASYNC110 - it tells nobody
+                await anyio.sleep(0.01)
+        await anyio.wait_all_tasks_blocked()
+        assert not visibility.is_visible
+        visibility.show()
+        assert changes.seen == [False, True]
+
+
+async def test_ctrl_z_twice_stops_once(stops: list[Any]) -> None:
+    async with terminal_visibility() as visibility:
+        changes = Changes(visibility)
+        ctrl_z()
+        await changes.until(False)
+        ctrl_z()
+        await checkpoint()
+        ctrl_z()
+        await changes.until(False, True)
+        await anyio.wait_all_tasks_blocked()
+        assert changes.seen == [False, True]
+        assert len(stops) == 1
+
+
 async def test_a_stop_that_began_is_carried_out_though_the_block_is_left(stops: list[Any]) -> None:
     async with terminal_visibility() as visibility:
         changes = Changes(visibility)
