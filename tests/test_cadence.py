@@ -4,7 +4,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice, repeat
+from itertools import chain, cycle, islice, repeat
 from typing import TypeAlias
 
 import pytest
@@ -77,6 +77,17 @@ def bursts(size: int, period: float) -> Feed:
         while True:
             yield from (rng.uniform(0, 2) for _ in range(size))
             yield from (period * rng.uniform(0.99, 1.01) for _ in range(rng.randrange(1, 5)))
+
+    return make
+
+
+def pauses(pause: float, every: float) -> Feed:
+    """Give a heartbeat each 15 s, and silence where the server is deployed, or its machine is asleep."""
+
+    def make(rng: random.Random) -> Iterator[float]:
+        while True:
+            yield from repeat(15.0, int(every / 15))
+            yield rng.uniform(0.9, 1.0) * pause
 
     return make
 
@@ -187,24 +198,53 @@ def test_a_feed_may_fall_back_to_its_heartbeat_after_hours_of_events() -> None:
 
 
 def test_two_odd_silences_do_not_hide_a_rhythm() -> None:
-    cadence = told([15.0] * 20 + [40.0, 15.0, 25.0])
-    assert cadence.timeout == 120.0
-    told([15.0] * 32, cadence)
-    assert cadence.timeout == 45.0
+    assert told([20.0] * 20 + [55.0, 20.0, 35.0]).timeout == 60.0
+    assert told([20.0] * 11 + [300.0] * 2).timeout is None  # nor do they count
+    assert told([20.0] * 12 + [300.0] * 2).timeout == 60.0
 
 
 def test_a_third_one_does_until_it_is_forgotten() -> None:
     cadence = told([15.0] * 20 + [40.0] * 3)
-    assert cadence.timeout is None
-    told([15.0] * 128, cadence)
-    assert cadence.timeout == 120.0
+    assert told([15.0] * 63, cadence).timeout is None
+    assert told([15.0], cadence).timeout == 45.0
 
 
-def test_a_server_that_beats_faster_is_found_out() -> None:
+# --- a rhythm changes ---
+
+
+@pytest.mark.parametrize(("before", "later"), [(60, 5), (40, 20), (30, 15), (600, 60)])
+def test_a_server_that_beats_faster_is_found_out_after_64_beats(before: float, later: float) -> None:
+    cadence = told([before] * 100)
+    assert told([later] * 63, cadence).timeout == 3 * before
+    assert told([later], cadence).timeout == max(FLOOR, 3 * later)
+
+
+@pytest.mark.parametrize(("before", "later"), [(60, 40), (60, 10), (600, 15)])
+def test_it_is_found_out_between_events(before: float, later: float) -> None:
+    cadence = told([before] * 100)
+    told(islice(events_or_heartbeat(later, later)(random.Random(2)), 400), cadence)
+    assert cadence.timeout == pytest.approx(max(FLOOR, 3 * later), rel=0.02)
+
+
+def test_beats_have_to_be_faster_for_as_long_as_a_silence_is_borne() -> None:
     cadence = told([60.0] * 100)
-    assert cadence.timeout == 180.0
-    told([10.0] * 128 * 32, cadence)
-    assert cadence.timeout == FLOOR
+    assert told([1.0] * 179, cadence).timeout == 180.0
+    assert told([1.0], cadence).timeout == FLOOR
+
+
+@pytest.mark.parametrize(("ticks", "tick"), [(63, 5), (128, 1), (128, 0.5)])
+def test_ticks_between_two_heartbeats_are_no_faster_rhythm(ticks: int, tick: float) -> None:
+    cadence = told([60.0] * 20)
+    for _ in range(100):
+        assert told([tick] * ticks, cadence).timeout == 180.0
+        told([60.0], cadence)
+
+
+def test_what_has_no_rhythm_makes_a_rhythm_be_forgotten_bit_by_bit() -> None:
+    cadence = told([60.0] * 100)
+    unlike = cycle([16.0, 8.0, 4.0, 2.0, 1.0, 1.0, 1.0, 1.0])
+    assert told(islice(unlike, 128 * 21 - 1), cadence).timeout == 180.0
+    assert told(islice(unlike, 1), cadence).timeout is None
 
 
 # --- what is none ---
@@ -257,11 +297,34 @@ def test_each_time_it_is_waited_for_twice_as_long_but_at_most_eight_times() -> N
     assert seen == [90.0, 180.0, 360.0, 360.0, 360.0]
 
 
-def test_trust_is_back_after_twice_the_time() -> None:
+def test_trust_is_back_after_six_times_the_time() -> None:
     cadence = told([15.0] * 100)
     cadence.doubt()
-    assert told([15.0] * 199, cadence).timeout == 90.0
+    assert told([15.0] * 599, cadence).timeout == 90.0
     assert told([15.0], cadence).timeout == 45.0
+
+
+def test_it_comes_back_by_halves_and_takes_longer_after_each_doubt() -> None:
+    cadence = told([15.0] * 12)
+    cadence.doubt()
+    told([15.0] * 12, cadence).doubt()
+    assert told([15.0] * (6 * (6 * 12 + 12) - 1), cadence).timeout == 180.0
+    assert told([15.0], cadence).timeout == 90.0
+    assert told([15.0] * (6 * (6 * 12 + 12) - 1), cadence).timeout == 90.0
+    assert told([15.0], cadence).timeout == 45.0
+
+
+@pytest.mark.parametrize("pause", [60, 100, 150, 200, 350])
+def test_a_server_that_pauses_is_given_up_four_times_in_a_thousand(pause: float) -> None:
+    life = lived(pauses(pause, 900)(random.Random(9)), 61 * 1000)
+    assert 0 < life.cuts <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pause", "every"), [(60, HOUR), (350, HOUR), (100, 24 * HOUR)])
+def test_so_is_one_that_pauses_each_hour_or_each_day(pause: float, every: float) -> None:
+    life = lived(pauses(pause, every)(random.Random(9)), (int(every / 15) + 1) * 1000)
+    assert 0 < life.cuts <= 4
 
 
 @pytest.mark.parametrize(("later", "cuts"), [(40, 0), (60, 1), (170, 1), (1000, 1)])
@@ -285,10 +348,10 @@ def test_a_heartbeat_that_becomes_rarer_bit_by_bit_is_never_cut_off() -> None:
 # --- cost ---
 
 
-def test_it_takes_half_a_kilobyte() -> None:
-    cadence = told(islice(events(5)(random.Random(7)), 1000))
+def test_it_takes_less_than_a_kilobyte() -> None:
+    cadence = told([60.0] * 100 + [5.0, 3.0, 2.0, 1.0] * 30)
     parts = [getattr(cadence, slot) for slot in Cadence.__slots__]
-    assert sys.getsizeof(cadence) + sum(map(sys.getsizeof, parts)) < 700
+    assert sys.getsizeof(cadence) + sum(map(sys.getsizeof, parts)) < 1024
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e9), max_size=300))
