@@ -26,13 +26,14 @@ _NEW_ADDRESS, _GONE_ADDRESS, _ASK_ADDRESSES = 20, 21, 22
 _NEW_ROUTE = 24
 
 _REPLACES: Final = 0x100  # in a message that tells of something
+_INTERRUPTED: Final = 0x10  # in any message of an answer: NLM_F_DUMP_INTR
 _ASK_ALL: Final = 0x1 | 0x300  # in a request: NLM_F_REQUEST | NLM_F_DUMP
 
 _IPV4, _IPV6 = 2, 10
 _SIZES: Final = {_IPV4: 4, _IPV6: 16}
 
 _UP, _LOOPBACK, _RUNNING = 0x1, 0x8, 0x40
-_OPTIMISTIC, _TENTATIVE = 0x04, 0x40
+_OPTIMISTIC, _DUPLICATE, _TENTATIVE = 0x04, 0x08, 0x40
 _CLONED: Final = 0x200
 _LOCAL_TABLE: Final = 255
 _UNICAST: Final = 1
@@ -67,6 +68,7 @@ class Address:
     is_usable: bool = True
     """False while IPv6 asks around whether somebody else has it."""
     is_gone: bool = False
+    """Also where somebody else turned out to have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,12 @@ class End:
     is_failure: bool = False
 
 
-Message: TypeAlias = Link | Address | NewRoute | End
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Something changed while it was told of all that there is: some of it may be left out."""
+
+
+Message: TypeAlias = Link | Address | NewRoute | End | Interrupted
 
 
 def link_request(number: int) -> bytes:
@@ -103,6 +110,8 @@ def parse(data: bytes) -> Iterator[Message]:
         length, kind, flags, number, _ = _HEADER.unpack_from(data, start)
         if not _HEADER.size <= length <= len(data) - start:
             return
+        if flags & _INTERRUPTED:
+            yield Interrupted()
         message = _message(kind, flags, number, data[start + _HEADER.size : start + length])
         if message is not None:
             yield message
@@ -129,8 +138,13 @@ class Interfaces:
         return frozenset(packed for _, packed, _ in self._addresses)
 
     def renew(self, messages: Sequence[Message]) -> bool:
-        """Take in all that there is: what is not among it is gone. Tell what ``apply`` tells."""
+        """Take in all that there is: what is not among it is gone. Tell what ``apply`` tells.
+
+        Where that was interrupted, what is not among it may still be there, and stays.
+        """
         came = self.apply(messages)
+        if Interrupted() in messages:
+            return came
         links = {message.index for message in messages if isinstance(message, Link)}
         self._are_up = {index: is_up for index, is_up in self._are_up.items() if index in links}
         self._addresses &= {_key(message) for message in messages if isinstance(message, Address)}
@@ -158,7 +172,8 @@ class Interfaces:
             self._addresses = {key for key in self._addresses if key[0] != link.index}
             return False
         self._are_up[link.index] = link.is_up
-        # A container's link, or one of a bridge, has no such address: nobody can be reached by it alone.
+        # A link without such an address leads to nobody; the host's end of a container's mostly has none. But
+        # a bridge that has one comes up with its first container, and is told as any other link.
         return link.is_up and not was_up and self._leads_out(link.index)
 
     def _apply_address(self, address: Address) -> bool:
@@ -217,6 +232,7 @@ def _address(body: bytes, *, is_gone: bool) -> Address | None:
     if scope == _HOST_SCOPE or len(packed) != _SIZES.get(family):  # 127.0.0.1 and ::1 lead nowhere
         return None
     is_usable = not flags & _TENTATIVE or bool(flags & _OPTIMISTIC)
+    is_gone |= bool(flags & _DUPLICATE)
     return Address(index, packed, prefix, is_usable=is_usable, is_gone=is_gone)
 
 

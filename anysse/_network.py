@@ -5,10 +5,11 @@ bound for it.
 """
 
 import errno
+import math
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, final
 
@@ -29,6 +30,12 @@ _READ_SIZE: Final = 65_536
 """Bytes of a datagram: Linux sends 32 KiB at most."""
 _READS: Final = 1024
 """Datagrams that are read at once: a machine with so many links as that is a strange one."""
+_TRIES: Final = 3
+"""How often all is asked for at once, where the answer is interrupted."""
+_AGAIN: Final = 1.0
+"""Seconds until all may be asked for again: in a storm of changes that would take all the time there is."""
+_PASSING: Final = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What asking may fail with for a while: there is too little of something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +53,10 @@ class NetworkChange:
     is_back: bool
     """Whether an address, a route, or a link that has an address came: a reason to try again.
 
-    Addresses and routes of one link alone (``fe80::/10``, ``169.254.0.0/16``) are none: each container that
-    starts brings some.
+    Addresses and routes of one link alone (``fe80::/10``, ``169.254.0.0/16``) are none. A link that leads to
+    containers or virtual machines alone may be one, such as a bridge that has an address, as its first
+    container starts. It is true as well where more happened than the system keeps. So it may come often,
+    and with no way to others: bound what you do about it.
     """
 
 
@@ -56,7 +65,8 @@ async def watch() -> AsyncGenerator[ObjectReceiveStream[NetworkChange]]:
     """Give an async context manager of a stream that tells when the network of this machine changes.
 
     What happens after it was entered is told, by ``receive()`` or ``async for``, which have no end. What
-    belongs together is one change: on Linux it is told once it was quiet for 0.05 seconds, after 0.3 at most.
+    belongs together is one change: on Linux it is told once it was quiet for 0.05 seconds, after 0.3 at most,
+    though addresses may follow a second later where more happens than the system keeps.
     On other systems, and where a sandbox refuses netlink sockets, the system is asked every 2 seconds which
     addresses it would use; nothing is sent for that. Nothing is told where all is as it was: scans of a
     wireless network, an address whose time was extended, a route that was refreshed.
@@ -118,8 +128,9 @@ class TellingSource:
     def __init__(self) -> None:
         self.is_back = False
         self._interfaces = _netlink.Interfaces()
-        self._requests = 0
         self._is_closed = False
+        self._is_whole = True  # nothing was lost that is to be asked for
+        self._renews_at = -math.inf
         self._socket = open_socket()
         try:
             self._socket.settimeout(0)
@@ -135,10 +146,14 @@ class TellingSource:
         return frozenset(_text(packed) for packed in self._interfaces.addresses)
 
     async def wait(self) -> None:
-        if self._is_closed:
-            raise anyio.ClosedResourceError
-        await anyio.wait_readable(self._socket)
-        self._read()
+        self._check_open()
+        with anyio.CancelScope(deadline=math.inf if self._is_whole else self._renews_at):
+            await anyio.wait_readable(self._socket)
+        self._check_open()  # it may have been closed just as there was something to read
+        # While there is more to read, Linux may leave out more, and says so only once.
+        is_all = self._read()
+        if is_all and not self._is_whole and anyio.current_time() >= self._renews_at:
+            self._mend()
 
     def close(self) -> None:
         if not self._is_closed:
@@ -146,43 +161,75 @@ class TellingSource:
             anyio.notify_closing(self._socket)
             self._socket.close()
 
-    def _read(self) -> None:
-        """Take in what there is. Where some of it was lost (ENOBUFS), ask for all."""
-        is_whole = True
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise anyio.ClosedResourceError
+
+    def _read(self) -> bool:
+        """Take in what there is, and tell whether that was all."""
         for _ in range(_READS):
             try:
-                messages = self._receive()
+                messages = _receive(self._socket)
             except BlockingIOError:
-                break
-            except OSError:
-                is_whole = False
+                return True
+            except OSError as exc:
+                if exc.errno != errno.ENOBUFS:
+                    raise
+                self._is_whole = False
+                self.is_back = True  # a route may have come: nobody can tell
             else:
                 self.is_back |= self._interfaces.apply(messages)
-        if not is_whole:
+        return False
+
+    def _mend(self) -> None:
+        """Ask for what was lost; where that cannot be done now, it is done later."""
+        self._renews_at = anyio.current_time() + _AGAIN
+        try:
             self._renew()
+        except OSError as exc:
+            if exc.errno not in _PASSING:
+                raise
 
     def _renew(self) -> None:
-        """Ask for all that there is. Linux makes the answer as it is read, so nothing waits here."""
-        answers = [*self._answer_to(_netlink.link_request), *self._answer_to(_netlink.address_request)]
-        self.is_back |= self._interfaces.renew(answers)
-
-    def _answer_to(self, request: Callable[[int], bytes]) -> list[_netlink.Message]:
-        self._requests += 1
-        self._socket.send(request(self._requests))
-        answer: list[_netlink.Message] = []
-        for _ in range(_READS):
-            messages = self._receive()
-            answer += messages
-            if _netlink.End(self._requests, is_failure=True) in messages:
+        """Take in all that there is; what is left out of it now is asked for later."""
+        for _ in range(_TRIES):
+            answers = _ask_for_all()
+            self.is_back |= self._interfaces.renew(answers)
+            self._is_whole = _netlink.Interrupted() not in answers
+            if self._is_whole:
                 break
-            if _netlink.End(self._requests) in messages:
-                return answer
-        raise OSError(errno.EIO, "netlink gave no answer")
 
-    def _receive(self) -> list[_netlink.Message]:
-        data, (sender, _) = self._socket.recvfrom(_READ_SIZE)
-        # Other processes may send here, too; 0 is the system.
-        return [] if sender else list(_netlink.parse(data))
+
+def _ask_for_all() -> list[_netlink.Message]:
+    """Ask Linux for all that there is. It makes the answer as it is read, so nothing waits here.
+
+    The socket is one of its own, that is told nothing else: no storm of changes can make it overflow.
+    """
+    answers: list[_netlink.Message] = []
+    with closing(open_socket()) as asking:
+        asking.settimeout(0)
+        for number, request in enumerate((_netlink.link_request, _netlink.address_request), 1):
+            asking.send(request(number))
+            answers += _answer(asking, number)
+    return answers
+
+
+def _answer(asking: socket.socket, number: int) -> list[_netlink.Message]:
+    answer: list[_netlink.Message] = []
+    for _ in range(_READS):
+        messages = _receive(asking)
+        answer += messages
+        if _netlink.End(number, is_failure=True) in messages:
+            break
+        if _netlink.End(number) in messages:
+            return answer
+    raise OSError(errno.EIO, "netlink gave no answer")
+
+
+def _receive(source: socket.socket) -> list[_netlink.Message]:
+    data, (sender, _) = source.recvfrom(_READ_SIZE)
+    # Other processes may send here, too; 0 is the system.
+    return [] if sender else list(_netlink.parse(data))
 
 
 @final

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from anysse._netlink import (
     Address,
     End,
     Interfaces,
+    Interrupted,
     Link,
     Message,
     NewRoute,
@@ -48,7 +49,9 @@ UP: Final = 0x1 | 0x40  # IFF_UP, IFF_RUNNING
 LOOPBACK: Final = 0x8
 TENTATIVE: Final = 0x40
 OPTIMISTIC: Final = 0x04
+DUPLICATE: Final = 0x08
 REPLACES: Final = 0x100
+INTERRUPTED: Final = 0x10
 
 
 # --- messages as the kernel writes them ---------------------------------------------------------------------
@@ -96,6 +99,12 @@ def end(number: int, *, is_failure: bool = False) -> bytes:
     return message(2 if is_failure else 3, bytes(4), number=number)
 
 
+def interrupted(data: bytes) -> bytes:
+    """Give a message as it is where something changed before it, in an answer."""
+    length, kind, flags, number, port = struct.unpack_from("=IHHII", data)
+    return struct.pack("=IHHII", length, kind, flags | INTERRUPTED, number, port) + data[16:]
+
+
 def parsed(*data: bytes) -> list[Message]:
     return list(parse(b"".join(data)))
 
@@ -116,6 +125,7 @@ def parsed(*data: bytes) -> list[Message]:
         (address(V6, flags=TENTATIVE), Address(2, V6, 24, is_usable=False)),
         (address(V6, flags=TENTATIVE | OPTIMISTIC), Address(2, V6, 24)),
         (address(V6, flags=0x20), Address(2, V6, 24)),  # deprecated
+        (address(V6, flags=TENTATIVE | DUPLICATE), Address(2, V6, 24, is_usable=False, is_gone=True)),
         (address(V6, kind=21), Address(2, V6, 24, is_gone=True)),
         (route(), NewRoute()),
         (route(bytes([10, 0, 0, 0])), NewRoute()),
@@ -186,9 +196,19 @@ def test_an_attribute_of_an_odd_length_ends_them(odd: bytes) -> None:
     assert parsed(message(20, body + attribute(2, V4) + odd)) == [Address(2, V4, 24)]
 
 
+def test_an_answer_that_was_interrupted_says_so_beside_what_it_says() -> None:
+    assert parsed(address(V4), interrupted(address(V6)), interrupted(end(1))) == [
+        Address(2, V4, 24),
+        Interrupted(),
+        Address(2, V6, 24),
+        Interrupted(),
+        End(1),
+    ]
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
-    assert len(parsed(data)) <= len(data) / 16
+    assert len(parsed(data)) <= 2 * len(data) / 16
 
 
 @given(st.lists(st.tuples(st.sampled_from([2, 3, 16, 17, 20, 21, 24, 25]), st.binary(max_size=80))))
@@ -258,6 +278,24 @@ def test_an_address_that_others_are_asked_about_again_stays() -> None:
     known = interfaces(address(V6))
     assert not known.apply(parsed(address(V6, flags=TENTATIVE)))
     assert not known.renew(parsed(address(V6, flags=TENTATIVE)))
+    assert known.addresses == {V6}
+
+
+def test_an_address_that_somebody_else_has_is_gone() -> None:
+    known = interfaces(address(V6), address(V4))
+    assert not known.apply(parsed(address(V6, flags=TENTATIVE | DUPLICATE)))
+    assert known.addresses == {V4}
+    known.apply(parsed(address(V6)))
+    assert not known.renew(parsed(address(V4), address(V6, flags=TENTATIVE | DUPLICATE)))
+    assert known.addresses == {V4}
+
+
+def test_what_an_interrupted_answer_leaves_out_stays() -> None:
+    known = interfaces(link(2), address(V4, 2))
+    assert known.renew(parsed(interrupted(address(V6, 3))))
+    assert known.addresses == {V4, V6}
+    assert not known.apply(parsed(link(2)))  # it is known to be up
+    assert not known.renew(parsed(address(V6, 3)))
     assert known.addresses == {V6}
 
 
@@ -374,12 +412,31 @@ class Kernel:
     def __init__(self, *there: bytes) -> None:
         self.there = list(there)
         """What it answers with, whoever asks for whatever."""
+        self.answers: Iterator[list[bytes]] = iter(())
+        """What it answers with instead, and from then on."""
         self.failures: list[int] = []
         """What the next reads fail with."""
-        self.is_mute = False
-        self.is_failing = False
+        self.refusals: list[int] = []
+        """What the next questions fail with."""
+        self.times: list[float] = []
+        """When all was asked for."""
+        self.was_unread = False
+        """Whether it had told more as all was asked for."""
+        self.is_open = self.is_mute = self.is_failing = False
         self.sender = 0
         self.socket, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def open(self) -> "Kernel | Question":
+        """Give the socket on which it tells, then others on which it is asked."""
+        if not self.is_open:
+            self.is_open = True
+            return self
+        self.times.append(anyio.current_time())
+        self.was_unread |= self.is_unread()
+        self.there = next(self.answers, self.there)
+        if self.refusals:
+            raise OSError(self.refusals.pop(0), "as the test said")
+        return Question(self)
 
     def tell(self, *data: bytes) -> None:
         for datagram in data:
@@ -388,8 +445,11 @@ class Kernel:
     async def until_read(self) -> None:
         """Wait until all of it was taken in."""
         with anyio.fail_after(DEADLINE):
-            while self.failures or select.select([self.socket], [], [], 0)[0]:
+            while self.failures or self.is_unread():
                 await checkpoint()
+
+    def is_unread(self) -> bool:
+        return bool(select.select([self.socket], [], [], 0)[0])
 
     # What of a socket is used:
 
@@ -402,12 +462,6 @@ class Kernel:
     def bind(self, place: tuple[int, int]) -> None:
         pass
 
-    def send(self, request: bytes) -> None:
-        _, kind, _, number, _ = struct.unpack_from("=IHHII", request)
-        mine = [data for data in self.there if struct.unpack_from("=IH", data)[1] == kind - 2]
-        if not self.is_mute:
-            self.tell(*mine, end(number - 1), end(number, is_failure=self.is_failing))
-
     def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
         if self.failures:
             raise OSError(self.failures.pop(0), "as the test said")
@@ -418,10 +472,35 @@ class Kernel:
         self._far.close()
 
 
+class Question:
+    """Plays a socket on which Linux is asked for all."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._answers: list[bytes] = []
+
+    def settimeout(self, seconds: float) -> None:
+        assert not seconds
+
+    def send(self, request: bytes) -> None:
+        _, kind, _, number, _ = struct.unpack_from("=IHHII", request)
+        mine = [data for data in self._kernel.there if struct.unpack_from("=IH", data)[1] == kind - 2]
+        if not self._kernel.is_mute:
+            self._answers += [*mine, end(number - 1), end(number, is_failure=self._kernel.is_failing)]
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
+        if not self._answers:
+            raise BlockingIOError(errno.EAGAIN, "there is nothing")
+        return self._answers.pop(0), (0, 0)
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Generator[Kernel]:
     made = Kernel(link(2), address(V4, 2))
-    monkeypatch.setattr(_network, "open_socket", lambda: made)
+    monkeypatch.setattr(_network, "open_socket", made.open)
     monkeypatch.setattr("sys.platform", "linux")
     yield made
     made.close()
@@ -495,15 +574,106 @@ async def test_where_messages_were_lost_all_is_asked_for_again(kernel: Kernel) -
         assert await changes.receive() == change(["fd00::2"], ["10.91.0.2"], is_back=True)
 
 
-async def test_where_messages_were_lost_that_changed_nothing_nothing_is_told(kernel: Kernel) -> None:
-    told: list[NetworkChange] = []
-    async with network.watch() as changes, anyio.create_task_group() as tasks:
-        tasks.start_soon(receive_one, changes, told)
+async def test_where_messages_were_lost_there_is_a_reason(kernel: Kernel) -> None:
+    async with network.watch() as changes:
         kernel.failures = [errno.ENOBUFS]
         kernel.tell(b"")
-        await kernel.until_read()
-        kernel.tell(address(V4, kind=21))
-    assert told == [change(lost=["10.91.0.2"], is_back=False)]
+        assert await changes.receive() == change(is_back=True)  # there may be another route
+
+
+def lose(kernel: Kernel) -> None:
+    kernel.failures = [errno.ENOBUFS]
+    kernel.tell(b"")
+
+
+def told_by(
+    kernel: Kernel, *steps: tuple[float, Callable[[], object]]
+) -> tuple[list[tuple[float, NetworkChange]], list[float]]:
+    """Do things some seconds after a watch began; give what is told, and when all was asked for."""
+    told: list[tuple[float, NetworkChange]] = []
+    asked: list[float] = []
+
+    async def read(start: float) -> None:
+        async with network.watch() as changes:
+            async for one in changes:
+                seconds = round(anyio.current_time() - start, 3)
+                told.append((seconds, one))
+
+    async def main() -> None:
+        start = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read, start)
+            for seconds, step in steps:
+                await anyio.sleep_until(start + seconds)
+                step()
+            await anyio.sleep(5)
+            asked.extend(round(at - start, 3) for at in kernel.times[1:])
+            tasks.cancel_scope.cancel()
+
+    in_virtual_time(main)
+    return told, asked
+
+
+PASSING: Final = [errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN]
+
+
+@pytest.mark.parametrize("code", PASSING, ids=errno.errorcode.get)
+def test_what_cannot_be_asked_for_now_is_asked_for_later(kernel: Kernel, code: int) -> None:
+    def lose_and_refuse() -> None:
+        kernel.there = [link(2), address(V6, 2)]
+        kernel.refusals = [code, code]
+        lose(kernel)
+
+    told, asked = told_by(kernel, (1, lose_and_refuse), (5, lambda: kernel.tell(address(V4, 2))))
+    assert asked == [1, 2, 3]
+    assert told == [
+        (1.05, change(is_back=True)),
+        (3.05, change(["fd00::2"], ["10.91.0.2"], is_back=True)),
+        (5.05, change(["10.91.0.2"], is_back=True)),
+    ]
+
+
+def test_in_a_storm_all_is_asked_for_once_a_second(kernel: Kernel) -> None:
+    _, asked = told_by(kernel, *((1 + 0.1 * turn, partial(lose, kernel)) for turn in range(25)))
+    assert asked == [1, 2, 3, 4]
+
+
+def test_an_answer_that_is_interrupted_is_asked_for_again(kernel: Kernel) -> None:
+    answers = iter([[interrupted(link(2))], [link(2), address(V6, 2)]])
+
+    def lose_and_answer() -> None:
+        kernel.answers = answers
+        lose(kernel)
+
+    told, asked = told_by(kernel, (1, lose_and_answer))
+    assert asked == [1, 1]
+    assert told == [(1.05, change(["fd00::2"], ["10.91.0.2"], is_back=True))]
+
+
+def test_a_loss_is_not_believed_while_answers_are_interrupted(kernel: Kernel) -> None:
+    answers = iter([*[[interrupted(link(2)), address(V6, 2)]] * 3, [link(2)]])
+
+    def lose_and_answer() -> None:
+        kernel.answers = answers
+        lose(kernel)
+
+    told, asked = told_by(kernel, (1, lose_and_answer))
+    assert asked == [1, 1, 1, 2]
+    assert told == [
+        (1.05, change(["fd00::2"], is_back=True)),
+        (2.05, change(lost=["fd00::2", "10.91.0.2"], is_back=False)),
+    ]
+
+
+async def test_all_is_asked_for_once_what_was_told_is_read(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with network.watch() as changes:
+        monkeypatch.setattr(_network, "_READS", 3)  # an answer has so many datagrams
+        kernel.failures = [errno.ENOBUFS]
+        kernel.tell(*[b""] * 4, address(V6))
+        assert await changes.receive() == change(is_back=True)
+        assert not kernel.was_unread
 
 
 async def test_more_than_is_read_at_once_is_read_in_turns(
@@ -547,11 +717,22 @@ async def test_a_system_that_tells_no_more_is_asked(kernel: Kernel, monkeypatch:
     Machine(monkeypatch, "10.91.0.9")
     monkeypatch.setattr(_network, "open_source", TellingSource)
     async with network.watch() as changes:
-        kernel.is_mute = True
+        kernel.is_failing = True
         kernel.failures = [errno.ENOBUFS]
         kernel.tell(route())  # told, and not forgotten
         assert await changes.receive() == change(["10.91.0.9"], ["10.91.0.2"], is_back=True)
         assert kernel.fileno() == -1
+
+
+async def test_where_the_socket_is_dead_the_system_is_asked(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Machine(monkeypatch, "10.91.0.9")
+    monkeypatch.setattr(_network, "open_source", TellingSource)
+    async with network.watch() as changes:
+        kernel.failures = [errno.EBADF]
+        kernel.tell(b"")
+        assert await changes.receive() == change(["10.91.0.9"], ["10.91.0.2"], is_back=False)
 
 
 async def test_cancelling_loses_no_change(kernel: Kernel) -> None:
@@ -745,6 +926,19 @@ async def test_closing_tells_who_waits(way: str) -> None:
             await is_over.wait()
 
 
+async def test_one_that_is_closed_as_there_is_news_tells_who_waits(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with network.watch() as changes:
+
+        async def close_it(_: object) -> None:
+            await changes.aclose()
+
+        monkeypatch.setattr(anyio, "wait_readable", close_it)
+        with pytest.raises(anyio.ClosedResourceError):
+            await changes.receive()
+
+
 async def test_one_that_is_closed_cannot_be_read(way: str) -> None:
     async with network.watch() as changes:
         await changes.aclose()
@@ -781,8 +975,8 @@ async def test_a_watch_that_is_cancelled_leaves_nothing_open(way: str) -> None:
 
 async def test_watches_do_not_know_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels = [Kernel(), Kernel()]
-    later = iter(kernels)
-    monkeypatch.setattr(_network, "open_socket", lambda: next(later))
+    later = iter([kernels[0]] * 2 + [kernels[1]] * 2)  # each tells, and is asked
+    monkeypatch.setattr(_network, "open_socket", lambda: next(later).open())
     monkeypatch.setattr("sys.platform", "linux")
     async with network.watch() as first, network.watch() as second:
         kernels[1].tell(address(V6))
