@@ -35,7 +35,7 @@ from ._retry import (
 S = StreamStatus
 
 # Where each status may go. A stream that is over goes nowhere; IDLE is also where closing leads, for good.
-# What a pause holds may also go where it could have gone without it.
+# What a pause holds may also go back to where it was.
 _MOVES: dict[StreamStatus, frozenset[StreamStatus]] = {
     S.IDLE: frozenset({S.CONNECTING, S.PAUSED}),
     S.CONNECTING: frozenset({S.CONNECTED, S.WAITING, S.PAUSED, S.COMPLETED, S.ERROR, S.IDLE}),
@@ -468,15 +468,9 @@ class Session:
         previous = self.status
         if status is previous:
             return
-        if self._is_closed or not self._may_move(status):
+        if self._is_closed or not (status in _MOVES[previous] or status is self._kept):
             raise RuntimeError(f"a stream that is {previous} cannot become {status}")
         self.status = status
         if status is not StreamStatus.PAUSED:
             self._kept = None
         self._on_status(status, previous)
-
-    def _may_move(self, status: StreamStatus) -> bool:
-        kept = self._kept
-        return status in _MOVES[self.status] or (
-            kept is not None and (status is kept or status in _MOVES[kept])
-        )

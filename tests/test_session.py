@@ -989,6 +989,164 @@ def test_a_pause_is_no_time_spent_failing() -> None:
     assert [failure.elapsed for failure in failures] == [0.0, 2.0]
 
 
+def test_an_attempt_that_is_held_back_keeps_its_place_whoever_pauses_it() -> None:
+    modes: list[PauseMode | None] = [None, "hold", "close"]
+    for mode in modes:
+        life = Life(kind="reply")
+        assert life.start(life.now) == Connect()
+        life.pause(mode)  # nothing is under way, so that there is nothing to refuse
+        assert life.is_held
+        life.pause("close")
+        assert not life.is_held
+        assert life.given_up(life.now) == Rest()
+        assert not life.is_held
+
+
+def test_an_attempt_begins_once_nobody_holds_it_back() -> None:
+    life = Life(kind="reply")
+    life.start(life.now)
+    life.now += 60
+    life.admitted(life.now)
+    assert life.started_at == life.now
+    life.pause()
+    assert not life.is_held
+    life.given_up(life.now)
+    life.now += 0.04
+    assert delay_of(life.resume(life.now)) == pytest.approx(0.06)
+
+
+def test_an_attempt_that_is_being_sent_is_not_held_back() -> None:
+    life = Life().begin()
+    life.pause()
+    assert not life.is_held
+
+
+def test_a_second_attempt_of_a_prompt_is_not_under_way_before_it_is_sent() -> None:
+    life = Life(kind="reply").begin("POST")
+    life.sent(is_body_spent=False)
+    life.now += delay_of(life.fail(status(503, 1.0)))
+    assert life.waited(life.now) == Connect()
+    life.admitted(life.now)
+    assert life.is_safe
+    assert life.may_restart
+    life.sending("POST", has_idempotency_key=False)
+    assert not life.is_safe
+    assert not life.may_restart
+
+
+def test_a_body_that_was_read_stays_so_in_the_next_attempt() -> None:
+    life = Life(retry=lambda failure: 1.0).begin("POST")
+    life.sent(is_body_spent=True)
+    life.pause("hold")
+    life.given_up(life.now)
+    life.now += 1
+    life.resume(life.now)
+    assert not life.may_restart
+
+
+@pytest.mark.parametrize("is_body_read_once", [True, False])
+def test_a_body_that_can_be_read_once_may_be_spent_while_it_is_sent(is_body_read_once: bool) -> None:
+    life = Life(resend="always").begin("POST")
+    life.sending("POST", has_idempotency_key=False, is_body_read_once=is_body_read_once)
+    assert life.may_restart is not is_body_read_once
+    life.sent(is_body_spent=False)  # there was no connection to send it over
+    assert life.may_restart
+
+
+@pytest.mark.parametrize("kind", ["feed", "reply"])
+@pytest.mark.parametrize("last_event_id", ["", "7"])
+def test_a_reply_that_would_begin_anew_is_held(kind: str, last_event_id: str) -> None:
+    life = Life(kind=kind).open()
+    life.pause()
+    assert not life.is_held  # nothing came yet
+    life = Life(kind=kind).open()
+    life.received(last_event_id, None, life.now, has_events=True)
+    life.pause()
+    assert life.is_held is (kind == "reply" and not last_event_id)
+
+
+@pytest.mark.parametrize("mode", [None, "hold"])
+def test_a_policy_may_pause_and_has_the_last_word(mode: PauseMode | None) -> None:
+    def retry(failure: Failure) -> float:
+        life.pause(mode)
+        return 1.0
+
+    life = Life(retry=retry).open().take()
+    assert life.fail() == Rest()
+    assert (life.status, life.is_held, life.retry_count) == (StreamStatus.PAUSED, False, 1)
+    assert life.resume(life.now + 1) == Connect()
+
+
+def test_what_is_held_goes_back_to_where_it_was_and_nowhere_else() -> None:
+    life = Life().begin()
+    life.pause("hold")
+    with pytest.raises(RuntimeError, match="that is paused cannot become connected"):
+        life.opened(life.now)
+    life.let_go()
+    life.opened(life.now)
+    assert life.status is StreamStatus.CONNECTED
+
+
+def test_a_connection_counts_as_good_once() -> None:
+    life = Life(retry=ExponentialBackoff(jitter=0, reset_after=30.0)).begin()
+    life.reopen(life.fail())
+    life.now += 31
+    assert life.again(life.fail()).retry_count == 1  # it was good, and this is the first since then
+    life.now += 31  # spent on an attempt, and not on a connection
+    life.fail()
+    assert life.retry_count == 2
+
+
+def test_an_attempt_that_came_early_counts_for_nothing_if_it_fails() -> None:
+    delays: list[int] = []
+
+    def retry(failure: Failure) -> float:
+        delays.append(failure.retry_count)
+        return 10.0
+
+    life = Life(retry=retry).open().take()
+    for is_hurried in (False, False, True, True, False):
+        life.fail()
+        if is_hurried:
+            life.hurried()
+        life.now += 1
+        life.waited(life.now)
+    life.fail()
+    assert delays == [0, 1, 2, 2, 2, 3]
+
+
+def test_an_attempt_that_came_early_and_was_accepted_is_as_any_other() -> None:
+    life = Life().begin()
+    life.hurried()  # with nothing that it could be taken from
+    life.again(life.fail())
+    assert life.retry_count == 1
+    step = life.fail()
+    life.hurried()
+    life.reopen(step)
+    life.fail()
+    assert life.retry_count == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "delay"),
+    [
+        (status(503, 60.0), 60.0),
+        (status(503), 0.0),
+        (ResponseError("odd"), 0.0),
+        (StreamDropped(), 0.0),
+        (ConnectError(), 0.0),
+    ],
+    ids=repr,
+)
+def test_a_server_may_ask_to_be_left_alone(error: AnysseError, delay: float) -> None:
+    life = Life(retry=lambda failure: 100.0).open()
+    assert life.asked_delay == 0.0
+    life.received("", 5.0, life.now, has_events=True)
+    assert life.asked_delay == 5.0  # as its clean end would have it
+    life.fail(error)
+    assert life.asked_delay == delay
+
+
 def test_a_restart_is_no_failure() -> None:
     life = Life().open().take()
     life.now += 5
