@@ -26,6 +26,7 @@ STRICT = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
 PYTEST = ("-q", "-n", "3")  # much of a test's time is waiting
 ONE_LIBRARY = "httpx"
 NOT_ONCE = ("-m", "not slow and not chaos and not once")
+OF_ONE_LIBRARY = ("tests/test_cli.py", "tests/test_docs.py")  # whichever a session is for
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
 # 127: httpx is what many users have.
 NOT_HERE = "ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913,ASYNC114,ASYNC124,ASYNC127"
@@ -70,6 +71,8 @@ def run_tests(session: nox.Session, *, library: str = "", backends: str = "", co
     """
     environment = {**STRICT, "ANYSSE_TEST_LIBRARY": library, "ANYSSE_TEST_BACKENDS": backends}
     chosen = () if session.python == PYTHONS[0] and library == ONE_LIBRARY else NOT_ONCE
+    if session.python in PYTHONS and library != ONE_LIBRARY and not session.posargs:
+        chosen = (*chosen, *(f"--ignore={path}" for path in OF_ONE_LIBRARY))
     if not counted:
         session.run("pytest", *PYTEST, *chosen, *session.posargs, env=environment)
         return

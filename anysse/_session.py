@@ -421,8 +421,7 @@ class Session:
 
     def _judge(self, now: float) -> None:
         """The connection is over. If it delivered, or lasted, it was good until now."""
-        was_open, self._is_open = self._is_open, False
-        if was_open and (self._is_good or now - self._opened_at >= self._rules.reset_after):
+        if self._is_open and (self._is_good or now - self._opened_at >= self._rules.reset_after):
             self._be_good(now)
 
     def _be_good(self, now: float) -> None:

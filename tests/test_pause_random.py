@@ -16,7 +16,7 @@ from tests.streams import in_virtual_time
 
 IN_MEMORY = 1000
 """Stories in virtual time, over our own transport."""
-ON_SOCKETS = 12
+ON_SOCKETS = 5
 """And over TCP, on each event loop."""
 LAST = 40
 """The last event of each stream."""
