@@ -60,7 +60,7 @@ class Steering:
         self.local_address: str | None = None
         """Where this end of the connection is, if anyone wants to know."""
         self._visibility: Visibility | None = None
-        self._reasons: set[PauseReason] = set()
+        self._reasons: frozenset[PauseReason] = frozenset()  # one for all streams that run
         self._scope: anyio.CancelScope | None = None  # around what may be given up
         self._watch: SilenceWatch | None = None  # of the connection that is read
         self._is_begun_anew = False  # the attempt under way, for the network's sake
@@ -77,7 +77,7 @@ class Steering:
             InvalidRequest: What is under way would be given up, and may not be sent again.
         """
         self._session.check_pause(mode)
-        self._reasons.add(reason)  # before anybody is told, who may resume
+        self._reasons |= {reason}  # before anybody is told, who may resume
         self._session.pause(mode)
         if self._session.is_held:
             self._rest()
@@ -88,7 +88,7 @@ class Steering:
 
     def resume(self, reason: PauseReason = "user") -> None:
         """Have one reason less; without any, go on."""
-        self._reasons.discard(reason)
+        self._reasons -= {reason}
         if self._reasons:
             return
         self._session.let_go()
@@ -120,7 +120,8 @@ class Steering:
         """
         is_stuck = self._clock() >= self._session.started_at + NETWORK_FLOOR
         is_under_way = self._session.status is StreamStatus.CONNECTING and self._scope is not None
-        if is_under_way and is_stuck and self._session.is_safe and not self._is_begun_anew:
+        may_be_sent_twice = self._session.is_safe and self._session.may_restart
+        if is_under_way and is_stuck and may_be_sent_twice and not self._is_begun_anew:
             self._is_begun_anew = True
             self._replace()
         elif self._session.status is StreamStatus.WAITING:
