@@ -23,10 +23,12 @@ BACKENDS = {
 FUZZ = {"parser": 256, "response": 512, "stream": 512}  # harnesses, and how many bytes an input has at most
 # CPython's own checks: resources left open, wrong uses of the C API; asyncio's are on in tests/conftest.py.
 STRICT = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
-PYTEST = ("-q", "-n", "3")  # much of a test's time is waiting
+PYTEST = ("-q", "-n", "4")  # two for each core: much of a test's time is waiting
 ONE_LIBRARY = "httpx"
 NOT_ONCE = ("-m", "not slow and not chaos and not once")
-OF_ONE_LIBRARY = ("tests/test_cli.py", "tests/test_docs.py")  # whichever a session is for
+# What has a library of its own choice, whichever a session is for.
+OF_ONE_LIBRARY = ("--ignore=tests/test_cli.py",)
+OF_ONE_PYTHON = ("--ignore=tests/test_docs.py",)
 # 9xx: optional, and off by default; 114: names to be told of; 124: a callback may have to be async;
 # 127: httpx is what many users have.
 NOT_HERE = "ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913,ASYNC114,ASYNC124,ASYNC127"
@@ -71,8 +73,8 @@ def run_tests(session: nox.Session, *, library: str = "", backends: str = "", co
     """
     environment = {**STRICT, "ANYSSE_TEST_LIBRARY": library, "ANYSSE_TEST_BACKENDS": backends}
     chosen = () if session.python == PYTHONS[0] and library == ONE_LIBRARY else NOT_ONCE
-    if session.python in PYTHONS and library != ONE_LIBRARY and not session.posargs:
-        chosen = (*chosen, *(f"--ignore={path}" for path in OF_ONE_LIBRARY))
+    if session.python in PYTHONS and chosen and not session.posargs:
+        chosen += OF_ONE_PYTHON if library == ONE_LIBRARY else OF_ONE_PYTHON + OF_ONE_LIBRARY
     if not counted:
         session.run("pytest", *PYTEST, *chosen, *session.posargs, env=environment)
         return
@@ -118,7 +120,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """A feed of 100,000 ids that breaks in every way, by twenty seeds: each id comes once, and in order."""
+    """Feeds that break in every way, and streams that are paused besides: each id comes once, in order."""
     session.install("-e", ".[httpx2,trio]", *group("test"))
     session.run("pytest", *PYTEST, "-m", "chaos", *session.posargs, env=STRICT)
 

@@ -138,7 +138,7 @@ async def tell(seed: int, serving: Any, longest: float) -> None:
         assert feeds.most == 1
 
 
-@pytest.mark.once
+@pytest.mark.chaos
 @pytest.mark.parametrize("first", range(0, IN_MEMORY, 100))
 def test_in_a_thousand_stories_there_is_one_connection_and_every_id_comes_once_and_in_order(
     first: int,

@@ -42,25 +42,26 @@ async def read(options: ReadOptions, output: Output) -> int:
         anysse.StreamError: The stream failed.
         OutputError: What came cannot be written.
     """
-    printer = printer_for(output, is_json=options.json)
-    left = options.max_events
     with logging_to_stderr(options.verbosity):
         try:
-            async with (
-                _job() as visibility,
-                _opened(options, printer.comment, visibility) as events,
-            ):
-                async for event in events:
-                    printer.event(event)
-                    await output.drain()
-                    left = None if left is None else left - 1
-                    if left == 0:
-                        break
-            await output.drain()
+            await _print(options, output)
         except anysse.AnysseError as error:
             error.hint = _in_options(error.hint)
             raise
     return OK
+
+
+async def _print(options: ReadOptions, output: Output) -> None:
+    printer = printer_for(output, is_json=options.json)
+    left = options.max_events
+    async with _job() as visibility, _opened(options, printer.comment, visibility) as events:
+        async for event in events:
+            printer.event(event)
+            await output.drain()
+            left = None if left is None else left - 1
+            if left == 0:
+                break
+    await output.drain()
 
 
 def _job() -> AbstractAsyncContextManager[anysse.Visibility]:
