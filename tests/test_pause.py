@@ -448,6 +448,27 @@ async def test_a_failed_attempt_is_judged_on_resuming(library: ModuleType) -> No
     assert len(recorder.of(anysse.AttemptFailed)) == 1
 
 
+async def test_an_attempt_that_fails_as_it_is_given_up_is_no_failure(library: ModuleType) -> None:
+    async def fail(request: Any) -> Answer:
+        streams[0].pause()
+        raise library.ConnectError("nobody is there")
+
+    streams: list[anysse.EventStream] = []
+    recorder = Recorder()
+    answers = [stream_of(b"retry: 100\ndata: x\n\n"), fail, held_stream(b"data: y\n\n")]
+    async with memory_client(library, *answers) as client:
+        async with anysse.open_stream(URL, client=client, observers=[recorder]) as events:
+            streams.append(events)
+            await events.wait_for(StreamStatus.PAUSED)
+            assert await take(events, 1) == ["x"]
+            await later(events)
+            events.resume()
+            assert await take(events, 1) == ["y"]
+            assert (events.retry_count, events.last_error) == (0, None)
+    assert recorder.of(anysse.AttemptFailed) == []
+    assert len(client.sent) == 3
+
+
 @pytest.mark.parametrize("timeouts", [Timeouts(idle=10), Timeouts(first_event=10, idle=None)])
 def test_its_timeouts_rest_while_it_is_held(library: ModuleType, timeouts: Timeouts) -> None:
     async def main() -> None:
