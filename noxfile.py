@@ -23,7 +23,7 @@ BACKENDS = {
 FUZZ = {"parser": 256, "response": 512, "stream": 512}  # harnesses, and how many bytes an input has at most
 # CPython's own checks: resources left open, wrong uses of the C API; asyncio's are on in tests/conftest.py.
 STRICT = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
-PYTEST = ("-q", "-n", "4")  # two for each core: much of a test's time is waiting
+PYTEST = ("-q", "-n", "3")  # much of a test's time is waiting
 ONE_LIBRARY = "httpx"
 NOT_ONCE = ("-m", "not slow and not chaos and not once")
 # What has a library of its own choice, whichever a session is for.
