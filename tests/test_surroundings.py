@@ -643,12 +643,19 @@ async def test_a_stream_that_ended_is_told_of_nothing(library: ModuleType, machi
             assert request.is_connected
 
 
+@pytest.mark.parametrize(
+    ("error", "is_bug"), [(PermissionError("not in this sandbox"), False), (ValueError("a bug"), True)]
+)
 async def test_a_network_that_cannot_be_watched_breaks_no_stream(
-    library: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    library: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    is_bug: bool,
 ) -> None:
     @asynccontextmanager
     async def refused() -> AsyncIterator[None]:
-        raise PermissionError("not in this sandbox")
+        raise error
         yield
 
     monkeypatch.setattr("anysse._surroundings.watch", refused)
@@ -658,26 +665,8 @@ async def test_a_network_that_cannot_be_watched_breaks_no_stream(
                 assert await take(events, 1) == ["x"]
                 await turns(20)
                 assert events.status is StreamStatus.CONNECTED
-    assert "the network cannot be watched: not in this sandbox" in caplog.text
-
-
-async def test_a_bug_in_watching_breaks_no_stream(
-    library: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    @asynccontextmanager
-    async def broken() -> AsyncIterator[None]:
-        raise ValueError("a bug")
-        yield
-
-    monkeypatch.setattr("anysse._surroundings.watch", broken)
-    async with memory_client(library, held_stream(b"data: x\n\n")) as client:
-        with caplog.at_level(logging.WARNING, logger="anysse"):
-            async with following(client) as events:
-                assert await take(events, 1) == ["x"]
-                await turns(20)
-                assert events.status is StreamStatus.CONNECTED
-    assert "the network cannot be watched: a bug" in caplog.text
-    assert "Traceback" in caplog.text
+    assert f"the network cannot be watched: {error}" in caplog.text
+    assert ("Traceback" in caplog.text) is is_bug
 
 
 async def test_the_exception_of_a_block_leaves_as_itself(library: ModuleType, machine: Machine) -> None:
